@@ -1,0 +1,8 @@
+//! collab-engine: a real-time collaborative text engine whose shipped code is the checked code.
+
+pub mod document;
+pub mod id;
+pub mod invariants;
+pub mod op;
+pub mod protocol;
+pub mod rga;

@@ -1,0 +1,83 @@
+//! Operations: what a replica asks for, and what everybody integrates.
+//!
+//! An operation is one edit, or a batch of edits that is checked in sequence and accepted or refused as a whole. An
+//! *elementary operation* is one character inserted or deleted; [`Op::count`] is their number, whatever their effect.
+//! This module knows the rules that need no document: W3 (Gomes et al., OpSets, "insert after a smaller id"), sizes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ElementId, ReplicaId};
+
+/// A run of insertions or of deletions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Edit {
+    /// Puts `text` behind `parent`: character *i* has the id `id + i` and is the child of character *i − 1*.
+    Insert {
+        /// The element the first character goes behind, or the root.
+        parent: ElementId,
+        /// The id of the first character.
+        id: ElementId,
+        /// At least one Unicode scalar value.
+        text: String,
+    },
+    /// Deletes the `len` elements `id`, `id + 1`, …, all of one replica.
+    Delete {
+        /// The first of them.
+        id: ElementId,
+        /// At least 1.
+        len: u32,
+    },
+}
+
+impl Edit {
+    /// Number of elementary operations.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Insert { text, .. } => text.chars().count() as u64,
+            Self::Delete { len, .. } => u64::from(*len),
+        }
+    }
+
+    /// The first id that it mints or names.
+    pub fn id(&self) -> &ElementId {
+        match self {
+            Self::Insert { id, .. } | Self::Delete { id, .. } => id,
+        }
+    }
+}
+
+/// What one message asks for, and what one log entry records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Op {
+    /// One edit.
+    Edit(Edit),
+    /// At least one edit, all or nothing. Protocol version 2 only.
+    Batch(Vec<Edit>),
+    /// Retires a replica for ever: its successor has taken over what it had pending. Only the server appends it, when
+    /// a `hello` carries `replaces`; it is no text and counts as one elementary operation.
+    Retire {
+        /// Who is retired.
+        replica: ReplicaId,
+    },
+}
+
+impl Op {
+    /// The edits, in order; none for an entry that is not text.
+    pub fn edits(&self) -> &[Edit] {
+        match self {
+            Self::Edit(edit) => std::slice::from_ref(edit),
+            Self::Batch(edits) => edits,
+            Self::Retire { .. } => &[],
+        }
+    }
+
+    /// Whether the entry changes text at all, as opposed to bookkeeping.
+    pub fn is_text(&self) -> bool {
+        !matches!(self, Self::Retire { .. })
+    }
+
+    /// Number of elementary operations: how many server numbers the operation takes. At least 1.
+    pub fn count(&self) -> u64 {
+        if self.is_text() { self.edits().iter().map(Edit::count).sum() } else { 1 }
+    }
+}

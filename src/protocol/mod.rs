@@ -1,0 +1,1 @@
+//! The protocol: messages, and the two state machines that speak it.

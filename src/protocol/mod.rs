@@ -1,1 +1,5 @@
 //! The protocol: messages, and the two state machines that speak it.
+
+pub mod limits;
+pub mod message;
+pub mod reject;

@@ -1,5 +1,7 @@
 //! The protocol: messages, and the two state machines that speak it.
 
+pub mod feed;
 pub mod limits;
 pub mod message;
 pub mod reject;
+pub mod server;

@@ -15,12 +15,12 @@ use crate::protocol::message::{
 use crate::protocol::reject::{Close, CloseCode, Reject};
 
 impl ServerState {
-    pub(super) fn on_hello(&mut self, session: SessionId, hello: Hello, out: &mut Outputs) {
+    pub(super) fn on_hello(&mut self, session: SessionId, hello: &Hello, out: &mut Outputs) {
         let version = if hello.v2.is_some() { Version::V2 } else { Version::V1 };
         let judged = match &hello.v2 {
             _ if hello.doc != self.doc => Err(Reject::WrongDocument),
-            None => self.judge_hello_v1(&hello),
-            Some(v2) => self.judge_hello_v2(&hello, v2),
+            None => self.judge_hello_v1(hello),
+            Some(v2) => self.judge_hello_v2(hello, v2),
         };
         if let Err(reject) = judged {
             return self.refuse_as(Some(version), session, reject, None, out);
@@ -38,7 +38,7 @@ impl ServerState {
         if version == Version::V2 {
             self.attempts.insert(hello.client.clone(), attempt);
         }
-        let plan = self.plan(&hello, version, replaced_last);
+        let plan = self.plan(hello, version, replaced_last);
         out.push(Output::Join { session, plan });
     }
 

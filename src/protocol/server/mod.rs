@@ -241,7 +241,7 @@ impl ServerState {
     fn on_message(&mut self, session: SessionId, message: ClientMessage, out: &mut Outputs) {
         let Some(member) = self.sessions.get(&session) else { return };
         match (member, message) {
-            (None, ClientMessage::Hello(hello)) => self.on_hello(session, hello, out),
+            (None, ClientMessage::Hello(hello)) => self.on_hello(session, &hello, out),
             (Some(_), ClientMessage::Hello(_)) => self.refuse(session, Reject::SecondHello, None, out),
             (None, ClientMessage::Op(_) | ClientMessage::Sync { .. }) => {
                 self.refuse(session, Reject::HelloExpected, None, out);

@@ -1,5 +1,6 @@
 //! The protocol: messages, and the two state machines that speak it.
 
+pub mod client;
 pub mod feed;
 pub mod limits;
 pub mod message;

@@ -121,6 +121,9 @@ pub enum ServerMessage {
     HelloAck(HelloAck),
     /// A numbered operation, to everybody.
     Echo(Echo),
+    /// Version 2: a numbered entry of a kind that this program does not know. A client checks its numbers, stops
+    /// editing and asks for a resync.
+    UnknownEcho(UnknownEcho),
     /// Version 1: the text in place of what was missed.
     ResyncText {
         /// The document.
@@ -252,6 +255,19 @@ pub struct EchoV2 {
     pub term: Option<Term>,
 }
 
+/// Version 2 `op_echo` whose `op` has a `type` that this program does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnknownEcho {
+    /// The document.
+    pub doc: DocId,
+    /// The number of the entry's last elementary operation.
+    pub server_seq: ServerSeq,
+    /// What it calls itself.
+    pub kind: String,
+    /// What version 2 adds to every echo.
+    pub v2: EchoV2,
+}
+
 /// Version 2 `resync`, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resync {
@@ -265,7 +281,7 @@ pub struct Resync {
     pub part: u32,
     /// How many parts there are.
     pub parts: u32,
-    /// This part's runs, which follow those of the part before; what waits is in the last part.
+    /// This part's runs, which follow those of the part before; what waits comes behind the last run.
     pub state: DocumentState,
 }
 

@@ -1,0 +1,229 @@
+//! Operations, and the names and ids in them.
+
+use super::SECRET_BYTES_MIN;
+use super::read::{Fault, Fields};
+use super::write::Writer;
+use crate::id::{DocId, ElementId, ReplicaId};
+use crate::op::{Edit, Op};
+use crate::protocol::limits::Limits;
+use crate::protocol::message::Version;
+use crate::protocol::reject::Reject;
+
+/// What is wrong with a replica's name, if anything. `bytes_max` is `None` for names that the server vouches for.
+fn name_fault(name: &str, bytes_max: Option<u32>) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("must not be empty")
+    } else if bytes_max.is_some_and(|max| name.len() > max as usize) {
+        Some("is longer than name_bytes_max")
+    } else if name.chars().any(char::is_control) {
+        Some("must not contain control characters")
+    } else if name == ElementId::ROOT_REPLICA {
+        Some("must not be the root's name")
+    } else {
+        None
+    }
+}
+
+/// Takes a replica's name if it is well formed.
+pub(super) fn replica(name: &str, bytes_max: Option<u32>) -> Result<ReplicaId, Fault> {
+    name_fault(name, bytes_max).map_or_else(|| Ok(ReplicaId::new(name)), |what| Err(Fault::malformed(what)))
+}
+
+/// Reads a `client_id`; `hello` demands a longer one of version 2.
+pub(super) fn client(fields: &mut Fields<'_>, version: Version, limits: &Limits) -> Result<ReplicaId, Fault> {
+    let name = fields.text("client_id")?;
+    let client = replica(&name, Some(limits.name_bytes_max)).map_err(|fault| fault.at("client_id"))?;
+    if version == Version::V2 && name.len() < SECRET_BYTES_MIN {
+        return Err(Fault::malformed("must have at least 16 bytes in version 2").at("client_id"));
+    }
+    Ok(client)
+}
+
+/// Reads a `doc_id`.
+pub(super) fn doc(fields: &mut Fields<'_>) -> Result<DocId, Fault> {
+    let name = fields.text("doc_id")?;
+    DocId::parse(&name).ok_or_else(|| Fault::malformed("is not a document name").at("doc_id"))
+}
+
+/// Reads the operations of one message.
+pub(super) struct OpReader<'l> {
+    version: Version,
+    /// `None` for operations that the server has accepted: its limits may have been others then.
+    limits: Option<&'l Limits>,
+    count: u64,
+    /// The name read last, because the next one is most often the same.
+    recent: Option<ReplicaId>,
+}
+
+impl<'l> OpReader<'l> {
+    /// For what a client asks for.
+    pub(super) fn of_client(version: Version, limits: &'l Limits, client: &ReplicaId) -> Self {
+        Self { version, limits: Some(limits), count: 0, recent: Some(client.clone()) }
+    }
+
+    /// For what the server sends.
+    pub(super) fn of_server(version: Version) -> Self {
+        Self { version, limits: None, count: 0, recent: None }
+    }
+
+    /// Reads an operation of the given type; `None` if there is no such type.
+    pub(super) fn op(&mut self, kind: &str, mut fields: Fields<'_>) -> Result<Option<Op>, Fault> {
+        let v2 = self.version == Version::V2;
+        let op = match kind {
+            "ins" | "del" => return self.edit(kind, fields).map(Op::Edit).map(Some),
+            "batch" if v2 => Op::Batch(self.batch(&mut fields)?),
+            "retire" if v2 && self.limits.is_none() => Op::Retire { replica: self.named(&fields.text("client_id")?)? },
+            _ => return Ok(None),
+        };
+        fields.finish()?;
+        Ok(Some(op))
+    }
+
+    fn batch(&mut self, fields: &mut Fields<'_>) -> Result<Vec<Edit>, Fault> {
+        let edits_max = self.limits.map_or(usize::MAX, |limits| limits.batch_edits_max as usize);
+        let depth = fields.inside() + 1;
+        let mut edits = Vec::new();
+        fields.list("ops", &mut |json| {
+            if edits.len() == edits_max {
+                return Err(Fault::of(Reject::OpTooLarge, "more edits than batch_edits_max"));
+            }
+            edits.push(self.item(json, depth)?);
+            Ok(())
+        })?;
+        if edits.is_empty() { Err(Fault::malformed("must not be empty").at("ops")) } else { Ok(edits) }
+    }
+
+    /// Reads an edit out of a list; `depth` is its level.
+    pub(super) fn item(&mut self, json: &str, depth: u8) -> Result<Edit, Fault> {
+        let mut fields = Fields::of(json, depth)?;
+        let kind = fields.text("type")?;
+        self.edit(&kind, fields)
+    }
+
+    fn edit(&mut self, kind: &str, mut fields: Fields<'_>) -> Result<Edit, Fault> {
+        let edit = match kind {
+            "ins" => self.insert(&mut fields)?,
+            "del" => self.delete(&mut fields)?,
+            _ => return Err(Fault::malformed("must be ins or del").at("type")),
+        };
+        fields.finish()?;
+        Ok(edit)
+    }
+
+    fn insert(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {
+        let parent = self.element(fields, "parent_id", true)?;
+        let id = self.element(fields, "id", false)?;
+        let value = fields.text("value")?;
+        let count = value.chars().count() as u64;
+        let fault = |what| Err(Fault::malformed(what).at("value"));
+        match self.version {
+            Version::V1 if count != 1 => return fault("must be exactly one Unicode scalar value"),
+            Version::V2 if count == 0 => return fault("must not be empty"),
+            _ => self.take(&id, count)?,
+        }
+        Ok(Edit::Insert { parent, id, text: value.into_owned() })
+    }
+
+    fn delete(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {
+        let id = self.element(fields, "id", false)?;
+        let len = match self.version {
+            Version::V1 => 1,
+            Version::V2 => fields.integer_if_any("len")?.unwrap_or(1),
+        };
+        if len == 0 {
+            return Err(Fault::malformed("must be at least 1").at("len"));
+        }
+        self.take(&id, len)?;
+        let len = u32::try_from(len).map_err(|_| Fault::of(Reject::OpTooLarge, "is too large").at("len"))?;
+        Ok(Edit::Delete { id, len })
+    }
+
+    /// Accounts for a run of `count` ids from `id` on.
+    fn take(&mut self, id: &ElementId, count: u64) -> Result<(), Fault> {
+        if id.checked_add(count - 1).is_none() {
+            return Err(Fault::malformed("the run passes the largest lamport").at("id"));
+        }
+        self.count = self.count.saturating_add(count);
+        match self.limits {
+            Some(limits) if self.count > u64::from(limits.op_count_max) => {
+                Err(Fault::of(Reject::OpTooLarge, "more elementary operations than op_count_max"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn element(&mut self, fields: &mut Fields<'_>, field: &str, root_too: bool) -> Result<ElementId, Fault> {
+        let (lamport, name) = fields.pair(field)?;
+        if lamport == 0 && name == ElementId::ROOT_REPLICA && root_too {
+            return Ok(ElementId::root());
+        }
+        if lamport == 0 {
+            return Err(Fault::malformed("lamport must be at least 1").at(field));
+        }
+        let replica = self.named(&name).map_err(|fault| fault.at(field))?;
+        Ok(ElementId::new(lamport, &replica))
+    }
+
+    fn named(&mut self, name: &str) -> Result<ReplicaId, Fault> {
+        match &self.recent {
+            Some(recent) if recent.as_str() == name => Ok(recent.clone()),
+            _ => {
+                let replica = replica(name, self.limits.map(|limits| limits.name_bytes_max))?;
+                self.recent = Some(replica.clone());
+                Ok(replica)
+            }
+        }
+    }
+}
+
+/// Writes an operation as the value of a key.
+pub(super) fn write_op(writer: &mut Writer, op: &Op) {
+    match op {
+        Op::Edit(edit) => write_edit(writer, edit),
+        Op::Batch(edits) => {
+            writer.open('{');
+            writer.text("type", "batch");
+            writer.key("ops");
+            writer.open('[');
+            edits.iter().for_each(|edit| write_edit(writer, edit));
+            writer.close(']');
+            writer.close('}');
+        }
+        Op::Retire { replica } => {
+            writer.open('{');
+            writer.text("type", "retire");
+            writer.text("client_id", replica.as_str());
+            writer.close('}');
+        }
+    }
+}
+
+/// Writes an edit as the value of a key or as an item. A `len` of 1 is left out, as version 1 has none.
+pub(super) fn write_edit(writer: &mut Writer, edit: &Edit) {
+    writer.open('{');
+    match edit {
+        Edit::Insert { parent, id, text } => {
+            writer.text("type", "ins");
+            writer.element("parent_id", parent);
+            writer.element("id", id);
+            writer.text("value", text);
+        }
+        Edit::Delete { id, len } => {
+            writer.text("type", "del");
+            writer.element("id", id);
+            if *len != 1 {
+                writer.number("len", u64::from(*len));
+            }
+        }
+    }
+    writer.close('}');
+}
+
+/// Roughly how many bytes an operation takes in JSON.
+pub(super) fn size_hint(op: &Op) -> usize {
+    let edit = |edit: &Edit| match edit {
+        Edit::Insert { text, .. } => 192 + text.len() + text.len() / 16,
+        Edit::Delete { .. } => 128,
+    };
+    op.edits().iter().map(edit).sum()
+}

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{ClientMessage, Hello, HelloV2, Replaces, ServerMessage};
-use crate::document::{Delta, Document, DocumentState};
+use super::message::{ClientMessage, Hello, HelloV2, Replaces, Resync, ServerMessage};
+use crate::document::{Delta, Document};
 use crate::id::{DocId, Epoch, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
 use crate::op::Op;
@@ -184,8 +184,8 @@ pub struct ReplicaState {
     sent: u64,
     inflight_max: u64,
     wants_resync: bool,
-    /// Parts of a resync that is under way.
-    parts: Vec<DocumentState>,
+    /// The parts so far of a resync that is under way.
+    partial: Option<Resync>,
     rekey: Option<Rekey>,
     barriers: Vec<Barrier>,
 }
@@ -209,7 +209,7 @@ impl ReplicaState {
             sent: 0,
             inflight_max: 1,
             wants_resync: false,
-            parts: Vec::new(),
+            partial: None,
             rekey: None,
             barriers: Vec::new(),
         }
@@ -297,7 +297,7 @@ impl ReplicaState {
         }
         self.attempt += 1;
         self.sent = 0;
-        self.parts.clear();
+        self.partial = None;
         for barrier in &mut self.barriers {
             barrier.is_sent = false;
         }

@@ -1,7 +1,7 @@
 //! What the server says, and what it changes.
 
 use super::{Event, Output, ReplicaState, Status};
-use crate::document::{Document, DocumentState};
+use crate::document::Document;
 use crate::id::DocId;
 use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
 use crate::protocol::reject::Retry;
@@ -122,22 +122,25 @@ impl ReplicaState {
     }
 
     fn on_resync(&mut self, resync: Resync, out: &mut Vec<Output>) {
-        let in_turn = resync.part as usize == self.parts.len() + 1 && resync.part <= resync.parts;
-        let is_back = self.rekey.is_none() && resync.server_seq < self.last_seen;
-        if !in_turn || is_back {
+        if self.rekey.is_none() && resync.server_seq < self.last_seen {
             return self.protocol_error(out);
         }
-        self.parts.push(resync.state);
-        if resync.part < resync.parts {
+        let whole = match self.partial.take() {
+            None if resync.part == 1 => resync,
+            Some(mut partial) if partial.part < resync.part => {
+                if !partial.absorb(resync) {
+                    return self.protocol_error(out);
+                }
+                partial
+            }
+            None | Some(_) => return self.protocol_error(out),
+        };
+        if !whole.is_whole() {
+            self.partial = Some(whole);
             return;
         }
-        let mut state = DocumentState::default();
-        for part in self.parts.drain(..) {
-            state.runs.extend(part.runs);
-            state.waiting.extend(part.waiting);
-        }
-        let Ok(joined) = Document::from_state(&state) else { return self.protocol_error(out) };
-        (self.last_seen, self.term, self.wants_resync) = (resync.server_seq, resync.term, false);
+        let Ok(joined) = Document::from_state(&whole.state) else { return self.protocol_error(out) };
+        (self.last_seen, self.term, self.wants_resync) = (whole.server_seq, whole.term, false);
         match self.rekey.take() {
             Some(rekey) => self.finish_rekey(rekey, joined, out),
             None => {

@@ -11,5 +11,3 @@ pub mod op;
 pub mod oplog;
 pub mod protocol;
 pub mod rga;
-
-

@@ -3,7 +3,7 @@
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
 use crate::id::DocId;
-use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
+use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho};
 use crate::protocol::reject::Retry;
 
 impl ReplicaState {
@@ -32,9 +32,11 @@ impl ReplicaState {
                 }
                 self.failures = 0;
             }
-            ServerMessage::Ack { .. } | ServerMessage::Synced { .. } | ServerMessage::ResyncText { .. } => {
-                self.protocol_error(out);
-            }
+            // An entry of a kind that this program does not know: only the state can tell what it did.
+            ServerMessage::UnknownEcho(_)
+            | ServerMessage::Ack { .. }
+            | ServerMessage::Synced { .. }
+            | ServerMessage::ResyncText { .. } => self.protocol_error(out),
         }
     }
 
@@ -165,6 +167,7 @@ fn doc_of(message: &ServerMessage) -> &DocId {
         | ServerMessage::Resync(Resync { doc, .. })
         | ServerMessage::Ack { doc, .. }
         | ServerMessage::Error { doc, .. }
+        | ServerMessage::UnknownEcho(UnknownEcho { doc, .. })
         | ServerMessage::Synced { doc, .. } => doc,
     }
 }

@@ -1,15 +1,25 @@
 //! The properties over several nodes, one small function each. Names and numbers as in docs/protocol.md.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Node, Peer, Replica, V1Client, World};
 use crate::document::Document;
-use crate::id::ServerSeq;
+use crate::id::{ElementId, ServerSeq};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::protocol::client::Status;
 use crate::protocol::codec::v1_expand;
 use crate::rga::spec::SpecRga;
+
+/// The characters that an edit inserts, with their ids.
+fn inserted(edit: &Edit) -> Vec<(char, ElementId)> {
+    match edit {
+        Edit::Insert { id, text, .. } => {
+            (0..).zip(text.chars()).filter_map(|(distance, value)| Some((value, id.checked_add(distance)?))).collect()
+        }
+        Edit::Delete { .. } => Vec::new(),
+    }
+}
 
 impl World {
     /// Checks everything that must hold in every state.
@@ -48,13 +58,10 @@ impl World {
             first..first + edits * self.config.run_len
         };
         let typed: Vec<_> = (0..self.peers.len()).map(typed).collect();
-        let mut seen = BTreeSet::new();
-        let inserted = self.disk.log().iter().flat_map(|entry| entry.op.edits()).filter_map(|edit| match edit {
-            Edit::Insert { text, .. } => Some(text),
-            Edit::Delete { .. } => None,
-        });
-        for value in inserted.flat_map(|text| text.chars()) {
-            if !seen.insert(value) {
+        let mut effects: BTreeMap<char, ElementId> = BTreeMap::new();
+        for (value, id) in self.disk.log().iter().flat_map(|entry| entry.op.edits()).flat_map(inserted) {
+            // The same element again has no effect: so version 1 resubmits beyond the window.
+            if *effects.entry(value).or_insert_with(|| id.clone()) != id {
                 return Err(Violation::ExactlyOnce { value });
             }
             let is_foreign = value.is_ascii_digit();

@@ -46,7 +46,9 @@ pub struct Config {
     pub foreign: u8,
     /// Rekeys that a client is made to go through without need.
     pub rekeys: u8,
-    /// Frames in flight to a client at the most.
+    /// Frames in flight to a client at the most; with 0 a frame is delivered as it is sent. Since the server learns
+    /// nothing from sending, a frame lost in flight is as one not sent yet: 0 leaves out only stale resyncs, and a
+    /// smaller space.
     pub in_flight_max: usize,
     /// The protocol's limits.
     pub limits: Limits,
@@ -269,7 +271,7 @@ impl World {
     }
 
     fn can_send(&self, node: &Node, link: &Link, feed: Option<&Feed>) -> bool {
-        let has_place = link.is_client_open && link.down.len() < self.config.in_flight_max;
+        let has_place = link.is_client_open && link.down.len() < self.config.in_flight_max.max(1);
         has_place && feed.is_some_and(|feed| !feed.is_idle(&node.ring))
     }
 

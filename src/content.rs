@@ -1,0 +1,242 @@
+//! The durable content of a document as the server sees it: the fold of its log.
+//!
+//! [`Content::integrate`] is the only thing that changes it, on a running server and at a restart alike. It does not
+//! judge; it only refuses an entry that does not follow on the last one, which is our bug or a damaged log.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Delta, Document, DocumentState};
+use crate::id::{Epoch, Lamport, ReplicaId, ServerSeq, Term};
+use crate::invariants::Violation;
+use crate::op::{Edit, Op};
+use crate::oplog::{DecodeError, Entry, decode_versioned, encode_versioned};
+use crate::protocol::limits::Limits;
+use crate::protocol::message::{Digest, MessageId, Version};
+
+/// What the document keeps of one message that its client has not reported as answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Numbered {
+    /// The number of its last elementary operation.
+    pub server_seq: ServerSeq,
+    /// How many numbers it took.
+    pub count: u64,
+    /// Digest of its operation.
+    pub digest: Digest,
+}
+
+/// What the document keeps of a client, from its first accepted operation on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClientRecord {
+    /// The version that the id belongs to.
+    pub version: Version,
+    /// Digest of its secret; version 2 only.
+    pub secret: Option<Digest>,
+    /// Number of its last accepted message; 0 in version 1.
+    pub last: u64,
+    /// The largest Lamport value it minted.
+    pub minted: Lamport,
+    /// Version 2: what it has not reported as answered, by message number.
+    pub unanswered: BTreeMap<u64, Numbered>,
+    /// Whether it was retired by a rekey.
+    pub is_retired: bool,
+}
+
+impl ClientRecord {
+    /// The record that `entry` begins.
+    pub fn begin(entry: &Entry) -> Self {
+        let version = match entry.message {
+            MessageId::Text(_) => Version::V1,
+            MessageId::Number(_) => Version::V2,
+        };
+        let (last, minted, unanswered) = Default::default();
+        Self { version, secret: entry.proof, last, minted, unanswered, is_retired: false }
+    }
+
+    /// Takes note of an accepted operation of this client. Called for the tentative and for the durable record alike.
+    pub fn note(&mut self, entry: &Entry) {
+        self.minted = entry.op.edits().iter().filter_map(minted).fold(self.minted, Lamport::max);
+        if let MessageId::Number(number) = entry.message {
+            self.last = self.last.max(number);
+            self.unanswered = self.unanswered.split_off(&(entry.answered + 1));
+            let numbered = Numbered { server_seq: entry.last(), count: entry.count(), digest: entry.digest() };
+            self.unanswered.insert(number, numbered);
+        }
+    }
+}
+
+/// The largest Lamport value that an edit mints.
+pub fn minted(edit: &Edit) -> Option<Lamport> {
+    match edit {
+        Edit::Insert { id, .. } => id.lamport.checked_add(edit.count().checked_sub(1)?),
+        Edit::Delete { .. } => None,
+    }
+}
+
+/// What identifies a version 1 message: its client, its name and its content.
+pub type WindowKey = (ReplicaId, String, Digest);
+
+/// The last version 1 messages of a document, so that a resubmission is answered by its first echo.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Window {
+    oldest_first: VecDeque<WindowKey>,
+    numbers: BTreeMap<WindowKey, ServerSeq>,
+}
+
+impl Window {
+    /// The number under which the same message was accepted before.
+    pub fn number_of(&self, key: &WindowKey) -> Option<ServerSeq> {
+        self.numbers.get(key).copied()
+    }
+
+    /// Remembers a message; forgets the oldest beyond `len_max`.
+    pub fn push(&mut self, key: WindowKey, server_seq: ServerSeq, len_max: usize) {
+        if self.numbers.insert(key.clone(), server_seq).is_none() {
+            self.oldest_first.push_back(key);
+        }
+        while self.oldest_first.len() > len_max {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.numbers.remove(&oldest);
+            }
+        }
+    }
+
+    /// How many messages are remembered.
+    pub fn len(&self) -> usize {
+        self.oldest_first.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.oldest_first.is_empty()
+    }
+}
+
+/// The durable content of one document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Content {
+    /// The text and what waits.
+    pub document: Document,
+    /// The last number.
+    pub head: ServerSeq,
+    /// The largest Lamport value ever minted here. Never falls.
+    pub highest: Lamport,
+    /// Generation of the ids.
+    pub epoch: Epoch,
+    /// One record per client that ever had an operation accepted.
+    pub clients: BTreeMap<ReplicaId, ClientRecord>,
+    /// The last version 1 messages.
+    pub window: Window,
+    /// Each term with its first number, oldest first.
+    pub terms: VecDeque<(Term, ServerSeq)>,
+}
+
+/// [`Content`] as plain data: what a snapshot holds.
+#[derive(Serialize, Deserialize)]
+struct ContentState {
+    document: DocumentState,
+    head: ServerSeq,
+    highest: Lamport,
+    epoch: Epoch,
+    clients: BTreeMap<ReplicaId, ClientRecord>,
+    window: Vec<(WindowKey, ServerSeq)>,
+    terms: VecDeque<(Term, ServerSeq)>,
+}
+
+/// Version of the snapshot encoding, its first byte.
+const SNAPSHOT_FORMAT: u8 = 1;
+
+impl Content {
+    /// Integrates the next entry of the log; adds what it did to the text to `deltas`.
+    ///
+    /// # Errors
+    /// [`Violation::Sequence`] if the entry does not follow on the head; nothing is changed then.
+    pub fn integrate(&mut self, entry: &Entry, limits: &Limits, deltas: &mut Vec<Delta>) -> Result<(), Violation> {
+        if entry.before() != self.head {
+            return Err(Violation::Sequence { head: self.head, first: entry.first });
+        }
+        self.head = entry.last();
+        if let Some(term) = entry.term {
+            self.terms.push_back((term, entry.first));
+            while self.terms.len() > limits.terms_max as usize {
+                self.terms.pop_front();
+            }
+        }
+        self.highest = entry.op.edits().iter().filter_map(minted).fold(self.highest, Lamport::max);
+        note_client(&mut self.clients, entry);
+        if let MessageId::Text(name) = &entry.message {
+            let key = (entry.origin.clone(), name.clone(), entry.digest());
+            self.window.push(key, entry.last(), limits.v1_window_max as usize);
+        }
+        self.document.integrate(&entry.op, deltas);
+        Ok(())
+    }
+
+    /// The term of a number: `None` for 0, and for numbers older than what is remembered.
+    pub fn term_of(&self, number: ServerSeq) -> Option<Term> {
+        let after = self.terms.partition_point(|(_, first)| *first <= number);
+        after.checked_sub(1).map(|index| self.terms[index].0)
+    }
+
+    /// The content as the bytes of a snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        let numbered = |key: &WindowKey| Some((key.clone(), self.window.number_of(key)?));
+        let state = ContentState {
+            document: self.document.state(),
+            head: self.head,
+            highest: self.highest,
+            epoch: self.epoch,
+            clients: self.clients.clone(),
+            window: self.window.oldest_first.iter().filter_map(numbered).collect(),
+            terms: self.terms.clone(),
+        };
+        encode_versioned(&state, SNAPSHOT_FORMAT)
+    }
+
+    /// Reads what [`Content::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`] says what is wrong; nothing in the bytes can make it panic.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let state: ContentState = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
+        let broken = |violation: Violation| DecodeError::Broken(violation.to_string());
+        let document = Document::from_state(&state.document).map_err(broken)?;
+        if document.highest() > state.highest {
+            return Err(DecodeError::Inconsistent("an element is above the document's highest lamport"));
+        }
+        let mut window = Window::default();
+        for (key, server_seq) in state.window {
+            window.push(key, server_seq, usize::MAX);
+        }
+        let ContentState { head, highest, epoch, clients, terms, .. } = state;
+        Ok(Self { document, head, highest, epoch, clients, window, terms })
+    }
+
+    /// Checks the content itself.
+    ///
+    /// # Errors
+    /// [`Violation`] names what does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.document.check()?;
+        if self.document.highest() > self.highest {
+            return Err(Violation::State("an element is above the document's highest lamport"));
+        }
+        if self.terms.iter().any(|(_, first)| *first > self.head) {
+            return Err(Violation::State("a term begins beyond the head"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes note of an entry in a table of client records. Shared by the durable table and the tentative one.
+pub fn note_client(clients: &mut BTreeMap<ReplicaId, ClientRecord>, entry: &Entry) {
+    match &entry.op {
+        Op::Retire { replica } => {
+            clients.entry(replica.clone()).or_insert_with(|| ClientRecord::begin(entry)).is_retired = true;
+        }
+        Op::Edit(_) | Op::Batch(_) => {
+            clients.entry(entry.origin.clone()).or_insert_with(|| ClientRecord::begin(entry)).note(entry);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Own operations: made, sent, sent again, settled.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
+use crate::id::{Epoch, ServerSeq};
+use crate::op::{Edit, Op};
+use crate::protocol::message::{ClientMessage, MessageId, OpMessage};
+
+/// An own operation that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pending {
+    /// Its message number.
+    pub number: u64,
+    /// The operation.
+    pub op: Op,
+    /// `answered` and `seen` as they were sent first: a message never changes after that.
+    pub sent_as: Option<(u64, ServerSeq)>,
+    /// The number at which it is certainly integrated, once it is acknowledged.
+    pub settled: Option<ServerSeq>,
+}
+
+impl ReplicaState {
+    pub(super) fn local_insert(&mut self, at: usize, text: &str, out: &mut Vec<Output>) {
+        if text.is_empty() || at > self.document.rga().len() {
+            return out.push(Output::Event(Event::InvalidEdit));
+        }
+        let chars: Vec<char> = text.chars().collect();
+        for (index, chunk) in chars.chunks(LOCAL_RUN_MAX).enumerate() {
+            let text: String = chunk.iter().collect();
+            let edit = self.document.local_insert(at + index * LOCAL_RUN_MAX, &text, &self.identity.client);
+            match edit {
+                Some(edit) => self.local(Op::Edit(edit), out),
+                None => out.push(Output::Event(Event::InvalidEdit)),
+            }
+        }
+        self.pump(out);
+    }
+
+    pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
+        match self.document.local_delete(at, len) {
+            None => out.push(Output::Event(Event::InvalidEdit)),
+            Some(Op::Batch(edits)) => {
+                for chunk in edits.chunks(LOCAL_BATCH_MAX) {
+                    self.local(one_or_batch(chunk.to_vec()), out);
+                }
+            }
+            Some(op) => self.local(op, out),
+        }
+        self.pump(out);
+    }
+
+    /// Integrates an own operation at once and queues it.
+    fn local(&mut self, op: Op, out: &mut Vec<Output>) {
+        let mut deltas = Vec::new();
+        self.document.integrate(&op, &mut deltas);
+        self.push_pending(op);
+        out.push(Output::Event(Event::Changed(deltas)));
+    }
+
+    pub(super) fn push_pending(&mut self, op: Op) {
+        self.pending.push_back(Pending { number: self.next_number, op, sent_as: None, settled: None });
+        self.next_number += 1;
+    }
+
+    pub(super) fn on_sync(&mut self, nonce: u64, out: &mut Vec<Output>) {
+        self.barriers.push(Barrier { nonce, behind: self.next_number - 1, is_sent: false });
+        self.pump(out);
+    }
+
+    /// Sends what may be sent on a joined connection: operations in order within the in-flight window, and barriers
+    /// behind the operations that they cover.
+    pub(super) fn pump(&mut self, out: &mut Vec<Output>) {
+        if self.status != Status::Live || self.is_disconnecting() {
+            return;
+        }
+        let first = self.pending.front().map_or(self.next_number, |pending| pending.number);
+        let from = (self.sent + 1).saturating_sub(first) as usize;
+        for pending in self.pending.iter_mut().skip(from) {
+            if pending.number > self.answered + self.inflight_max {
+                break;
+            }
+            self.sent = pending.number;
+            if pending.settled.is_some() {
+                continue;
+            }
+            let (answered, seen) = *pending.sent_as.get_or_insert((self.answered, self.last_seen));
+            out.push(Output::Send(ClientMessage::Op(OpMessage {
+                doc: self.doc.clone(),
+                client: self.identity.client.clone(),
+                message: MessageId::Number(pending.number),
+                answered,
+                epoch: Epoch(0),
+                seen,
+                op: pending.op.clone(),
+            })));
+        }
+        let sent = self.sent.max(first - 1);
+        for barrier in self.barriers.iter_mut().filter(|barrier| !barrier.is_sent && barrier.behind <= sent) {
+            barrier.is_sent = true;
+            out.push(Output::Send(ClientMessage::Sync { nonce: barrier.nonce }));
+        }
+    }
+
+    /// Own messages up to `number` are accepted, and integrated once `last_seen` reaches `at`.
+    pub(super) fn settle(&mut self, number: u64, at: ServerSeq, out: &mut Vec<Output>) {
+        for pending in self.pending.iter_mut().take_while(|pending| pending.number <= number) {
+            if pending.settled.is_none() {
+                pending.settled = Some(at);
+                out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
+            }
+        }
+        self.answered = self.answered.max(number.min(self.next_number - 1));
+    }
+
+    /// Lets go of settled operations that are integrated.
+    pub(super) fn drop_settled(&mut self) {
+        let is_integrated = |pending: &Pending| pending.settled.is_some_and(|at| at <= self.last_seen);
+        let count = self.pending.iter().take_while(|pending| is_integrated(pending)).count();
+        self.pending.drain(..count);
+    }
+}
+
+/// The operation made of at least one edit.
+pub(super) fn one_or_batch(mut edits: Vec<Edit>) -> Op {
+    match (edits.len(), edits.pop()) {
+        (1, Some(edit)) => Op::Edit(edit),
+        (_, last) => {
+            edits.extend(last);
+            Op::Batch(edits)
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What one session is sent, in which order, and when: a cursor into one shared ring of durable entries.
+//!
+//! A session has no queue of echoes of its own. Until it has caught up it reads the log at its own pace; from then on
+//! it reads the ring, and if it falls off that, it is closed (1013) and may come back. Answers to one session wait
+//! until its cursor has passed the number they depend on. Since only durable entries enter the ring, this one rule is
+//! the order of messages and the durability gate at once.
+
+use std::collections::VecDeque;
+
+use super::limits::Limits;
+use super::message::{Follows, ServerMessage, Version};
+use super::reject::{Close, CloseCode};
+use crate::id::ServerSeq;
+use crate::op::Edit;
+use crate::oplog::Entry;
+
+/// How a session begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// What it speaks.
+    pub version: Version,
+    /// `hello_ack`.
+    pub greeting: ServerMessage,
+    /// The head at which it joined: nothing is said before that is durable.
+    pub after: ServerSeq,
+    /// The last number that it has.
+    pub cursor: ServerSeq,
+    /// How it gets what it has missed.
+    pub follows: Follows,
+}
+
+/// The last durable entries of a document, bounded in number and bytes, shared by all its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ring<T> {
+    entries: VecDeque<T>,
+    bytes: usize,
+    head: ServerSeq,
+    entries_max: usize,
+    bytes_max: usize,
+}
+
+/// What a ring has behind a number.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a, T> {
+    /// The entry that holds the next number.
+    Entry(&'a T),
+    /// Nothing: that number is the head.
+    UpToDate,
+    /// The next number is no longer here.
+    Fallen,
+}
+
+impl<T: AsRef<Entry>> Ring<T> {
+    /// An empty ring at `head`.
+    pub fn new(head: ServerSeq, limits: &Limits) -> Self {
+        let (entries_max, bytes_max) = (limits.ring_entries_max as usize, limits.ring_bytes_max as usize);
+        Self { entries: VecDeque::new(), bytes: 0, head, entries_max: entries_max.max(1), bytes_max }
+    }
+
+    /// The last durable number.
+    pub fn head(&self) -> ServerSeq {
+        self.head
+    }
+
+    /// Adds a durable entry; lets go of the oldest while the ring is over its bounds. The newest always stays.
+    pub fn push(&mut self, entry: T) {
+        self.head = entry.as_ref().last();
+        self.bytes += weight(entry.as_ref());
+        self.entries.push_back(entry);
+        while self.entries.len() > self.entries_max || (self.bytes > self.bytes_max && self.entries.len() > 1) {
+            if let Some(oldest) = self.entries.pop_front() {
+                self.bytes -= weight(oldest.as_ref());
+            }
+        }
+    }
+
+    /// What comes behind `cursor`.
+    pub fn after(&self, cursor: ServerSeq) -> Found<'_, T> {
+        if cursor >= self.head {
+            return Found::UpToDate;
+        }
+        let index = self.entries.partition_point(|entry| entry.as_ref().last() <= cursor);
+        match self.entries.get(index) {
+            Some(entry) if entry.as_ref().before() <= cursor => Found::Entry(entry),
+            _ => Found::Fallen,
+        }
+    }
+}
+
+/// Bytes that an entry counts for in the ring: its text, and a flat sum per edit for ids and frame.
+fn weight(entry: &Entry) -> usize {
+    let text = |edit: &Edit| match edit {
+        Edit::Insert { text, .. } => text.len(),
+        Edit::Delete { .. } => 0,
+    };
+    entry.op.edits().iter().map(|edit| 128 + text(edit)).sum::<usize>() + 128
+}
+
+/// What a session is sent next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next<T> {
+    /// This message.
+    Message(ServerMessage),
+    /// The echo of this entry; for version 1, the echoes of its numbers behind `after`.
+    Entry {
+        /// The entry.
+        entry: T,
+        /// The last number that the session had.
+        after: ServerSeq,
+    },
+    /// The caller reads the log behind this number and hands it over with [`Feed::take`].
+    ReadLog {
+        /// The last number that the session has.
+        after: ServerSeq,
+    },
+    /// The caller sends the durable state and says so with [`Feed::resynced`].
+    Resync,
+    /// Close the connection.
+    Close(Close),
+    /// Nothing for now.
+    Idle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    /// Needs the state before anything else.
+    NeedsResync,
+    /// Reads the ring or, behind it, the log.
+    CatchingUp,
+    /// Has had everything at least once.
+    Live,
+}
+
+/// A refusal that waits for its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Refusal {
+    after: ServerSeq,
+    error: Option<ServerMessage>,
+    close: Close,
+}
+
+/// One session's side of the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Feed {
+    version: Version,
+    greeting: Option<ServerMessage>,
+    /// Nothing is said before this number is durable.
+    not_before: ServerSeq,
+    /// The last number sent.
+    cursor: ServerSeq,
+    phase: Phase,
+    /// Each with the number it depends on.
+    answers: VecDeque<(ServerSeq, ServerMessage)>,
+    refusal: Option<Refusal>,
+    closed: Option<Close>,
+}
+
+impl Feed {
+    /// The feed of a session that has joined.
+    pub fn joined(plan: Plan) -> Self {
+        let phase = match plan.follows {
+            Follows::Resync => Phase::NeedsResync,
+            Follows::Replay | Follows::Nothing => Phase::CatchingUp,
+        };
+        Self {
+            version: plan.version,
+            greeting: Some(plan.greeting),
+            not_before: plan.after,
+            cursor: plan.cursor,
+            phase,
+            answers: VecDeque::new(),
+            refusal: None,
+            closed: None,
+        }
+    }
+
+    /// The feed of a session that is refused before it has joined.
+    pub fn refused(after: ServerSeq, error: Option<ServerMessage>, close: Close) -> Self {
+        Self {
+            version: Version::V1,
+            greeting: None,
+            not_before: after,
+            cursor: after,
+            phase: Phase::Live,
+            answers: VecDeque::new(),
+            refusal: Some(Refusal { after, error, close }),
+            closed: None,
+        }
+    }
+
+    /// The version that the session speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The last number sent.
+    pub fn cursor(&self) -> ServerSeq {
+        self.cursor
+    }
+
+    /// Queues an answer that depends on `after`.
+    pub fn answer(&mut self, after: ServerSeq, message: ServerMessage) {
+        self.answers.push_back((after, message));
+    }
+
+    /// Queues a refusal behind everything up to `after`.
+    pub fn refuse(&mut self, after: ServerSeq, error: Option<ServerMessage>, close: Close) {
+        self.refusal = Some(Refusal { after, error, close });
+    }
+
+    /// Closes now; drops what is queued.
+    pub fn close(&mut self, close: Close) {
+        self.closed.get_or_insert(close);
+    }
+
+    /// Closes if anything queued depends on a number beyond `durable`: it will never be.
+    pub fn discard(&mut self, durable: ServerSeq) {
+        let greeting = self.greeting.is_some() && self.not_before > durable;
+        let answers = self.answers.iter().any(|(after, _)| *after > durable);
+        let refusal = self.refusal.as_ref().is_some_and(|refusal| refusal.after > durable);
+        if greeting || answers || refusal {
+            self.close(Close { code: CloseCode::Restart, reason: "conflict" });
+        }
+    }
+
+    /// Whether more may be read from the session: its answers have room.
+    pub fn has_room(&self, limits: &Limits) -> bool {
+        self.answers.len() < limits.answers_max as usize
+    }
+
+    /// What the session is sent next. Moves the cursor; the caller sends what it is told before it asks again.
+    pub fn next<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+        if let Some(close) = &self.closed {
+            return Next::Close(close.clone());
+        }
+        if ring.head() < self.not_before {
+            return Next::Idle;
+        }
+        if let Some(greeting) = self.greeting.take() {
+            return Next::Message(greeting);
+        }
+        if self.phase == Phase::NeedsResync {
+            return Next::Resync;
+        }
+        if let Some(answer) = self.due_answer() {
+            return answer;
+        }
+        match ring.after(self.cursor) {
+            Found::Entry(entry) => self.take(entry, limits),
+            Found::UpToDate => {
+                self.phase = Phase::Live;
+                Next::Idle
+            }
+            Found::Fallen if self.phase == Phase::Live => {
+                self.close(Close { code: CloseCode::TryAgain, reason: "slow_consumer" });
+                Next::Close(Close { code: CloseCode::TryAgain, reason: "slow_consumer" })
+            }
+            Found::Fallen => Next::ReadLog { after: self.cursor },
+        }
+    }
+
+    /// An answer or refusal whose number the cursor has passed.
+    fn due_answer<T>(&mut self) -> Option<Next<T>> {
+        if self.answers.front().is_some_and(|(after, _)| *after <= self.cursor) {
+            return self.answers.pop_front().map(|(_, answer)| Next::Message(answer));
+        }
+        let refusal = self.refusal.as_mut().filter(|refusal| refusal.after <= self.cursor)?;
+        Some(refusal.error.take().map_or_else(|| Next::Close(refusal.close.clone()), Next::Message))
+    }
+
+    /// Takes the entry that holds the next number, from the ring or from the log.
+    pub fn take<T: AsRef<Entry> + Clone>(&mut self, entry: &T, limits: &Limits) -> Next<T> {
+        let (after, fields) = (self.cursor, entry.as_ref());
+        let fits = match self.version {
+            Version::V1 => fields.op.is_text() && fields.count() <= u64::from(limits.v1_expand_max),
+            Version::V2 => fields.before() == after,
+        };
+        if !fits {
+            self.phase = Phase::NeedsResync;
+            return Next::Resync;
+        }
+        self.cursor = fields.last();
+        Next::Entry { entry: entry.clone(), after }
+    }
+
+    /// The state of `at` was sent. It must not be older than the cursor.
+    pub fn resynced(&mut self, at: ServerSeq) {
+        self.cursor = self.cursor.max(at);
+        self.phase = Phase::CatchingUp;
+    }
+
+    /// The log no longer holds what comes behind the cursor: the state takes its place.
+    pub fn truncated(&mut self) {
+        self.phase = Phase::NeedsResync;
+    }
+}

@@ -1,0 +1,177 @@
+//! What is appended and not yet durable, as an overlay over the durable content.
+//!
+//! Holds just what the checks of later operations need to know of it: ids, client records, numbers. An entry leaves
+//! the overlay when it is durable, and all of it is dropped when an append meets a conflict.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::content::{ClientRecord, Content, WindowKey, minted, note_client};
+use crate::id::{ElementId, Lamport, ReplicaId, ServerSeq, SessionId, Term};
+use crate::invariants::Violation;
+use crate::op::{Edit, Op};
+use crate::oplog::Entry;
+use crate::protocol::message::MessageId;
+
+/// A run that a tentative entry inserts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct InsertedRun {
+    pub(super) parent: ElementId,
+    pub(super) text: String,
+    pub(super) len: u64,
+    /// Whether it waits for its parent.
+    pub(super) waits: bool,
+}
+
+/// One tentative entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    entry: Arc<Entry>,
+    session: SessionId,
+    waits: bool,
+}
+
+/// The overlay.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tentative {
+    entries: VecDeque<Pending>,
+    /// The last number given.
+    pub(super) head: ServerSeq,
+    /// The largest Lamport value minted.
+    pub(super) highest: Lamport,
+    /// Records of the clients that have tentative entries, or were retired by one.
+    pub(super) clients: BTreeMap<ReplicaId, ClientRecord>,
+    /// How many tentative entries changed each of those records.
+    entries_of: BTreeMap<ReplicaId, usize>,
+    /// Tentative version 1 messages.
+    pub(super) window: BTreeMap<WindowKey, ServerSeq>,
+    /// Inserted runs by replica and first Lamport value.
+    inserted: BTreeMap<(ReplicaId, Lamport), InsertedRun>,
+    /// How many tentative entries wait for a missing element.
+    pub(super) waiting: usize,
+    /// How many characters they insert.
+    pub(super) element_count: u64,
+}
+
+impl Tentative {
+    /// Nothing under way.
+    pub(super) fn new(content: &Content) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            head: content.head,
+            highest: content.highest,
+            clients: BTreeMap::new(),
+            entries_of: BTreeMap::new(),
+            window: BTreeMap::new(),
+            inserted: BTreeMap::new(),
+            waiting: 0,
+            element_count: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds an accepted entry. `waits` says whether its effect waits for a missing element.
+    pub(super) fn push(&mut self, entry: Arc<Entry>, session: SessionId, waits: bool, content: &Content) {
+        self.head = entry.last();
+        self.highest = entry.op.edits().iter().filter_map(minted).fold(self.highest, Lamport::max);
+        let subject = subject(&entry);
+        if let (false, Some(record)) = (self.clients.contains_key(subject), content.clients.get(subject)) {
+            self.clients.insert(subject.clone(), record.clone());
+        }
+        note_client(&mut self.clients, &entry);
+        *self.entries_of.entry(subject.clone()).or_default() += 1;
+        if let MessageId::Text(name) = &entry.message {
+            self.window.insert((entry.origin.clone(), name.clone(), entry.digest()), entry.last());
+        }
+        for edit in entry.op.edits() {
+            if let Edit::Insert { parent, id, text } = edit {
+                let len = edit.count();
+                let run = InsertedRun { parent: parent.clone(), text: text.clone(), len, waits };
+                self.element_count += len;
+                self.inserted.insert((id.replica.clone(), id.lamport), run);
+            }
+        }
+        self.waiting += usize::from(waits);
+        self.entries.push_back(Pending { entry, session, waits });
+    }
+
+    /// Takes out the oldest entry if all its numbers are at most `upto`.
+    pub(super) fn pop_durable(&mut self, upto: ServerSeq) -> Option<Arc<Entry>> {
+        if self.entries.front()?.entry.last() > upto {
+            return None;
+        }
+        let Pending { entry, waits, .. } = self.entries.pop_front()?;
+        self.waiting -= usize::from(waits);
+        if let MessageId::Text(name) = &entry.message {
+            self.window.remove(&(entry.origin.clone(), name.clone(), entry.digest()));
+        }
+        for edit in entry.op.edits() {
+            if let Edit::Insert { id, .. } = edit
+                && let Some(run) = self.inserted.remove(&(id.replica.clone(), id.lamport))
+            {
+                self.element_count -= run.len;
+            }
+        }
+        self.forget_client(&entry);
+        Some(entry)
+    }
+
+    /// Drops the record of an entry's subject once nothing tentative is in it any more.
+    fn forget_client(&mut self, entry: &Entry) {
+        let subject = subject(entry);
+        let Some(entries) = self.entries_of.get_mut(subject) else { return };
+        *entries -= 1;
+        if *entries == 0 {
+            self.entries_of.remove(subject);
+            self.clients.remove(subject);
+        }
+    }
+
+    /// Takes out everything: entries with the sessions that asked for them, oldest first.
+    pub(super) fn take(&mut self) -> Vec<(Arc<Entry>, SessionId)> {
+        std::mem::take(&mut self.entries).into_iter().map(|pending| (pending.entry, pending.session)).collect()
+    }
+
+    /// The term that begins with a tentative entry: it can only be the first of this lifetime.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.entries.front().and_then(|pending| pending.entry.term)
+    }
+
+    /// The inserted run that holds `id`, and how far into it `id` stands.
+    pub(super) fn run_of(&self, id: &ElementId) -> Option<(&InsertedRun, u64)> {
+        let upto = (id.replica.clone(), id.lamport);
+        let ((replica, first), run) = self.inserted.range(..=upto).next_back()?;
+        let distance = id.lamport.0 - first.0;
+        (*replica == id.replica && distance < run.len).then_some((run, distance))
+    }
+
+    /// Checks the overlay against the content under it.
+    pub(super) fn check(&self, content: &Content) -> Result<(), Violation> {
+        let mut head = content.head;
+        for Pending { entry, .. } in &self.entries {
+            if entry.before() != head {
+                return Err(Violation::Sequence { head, first: entry.first });
+            }
+            head = entry.last();
+        }
+        if head != self.head || self.highest < content.highest {
+            return Err(Violation::State("the tentative head is not that of the last tentative entry"));
+        }
+        let is_clear = self.clients.is_empty() && self.window.is_empty() && self.inserted.is_empty();
+        if self.entries.is_empty() && !(is_clear && self.waiting == 0 && self.element_count == 0) {
+            return Err(Violation::State("the overlay holds something of no entry"));
+        }
+        Ok(())
+    }
+}
+
+/// Whose record an entry changes.
+fn subject(entry: &Entry) -> &ReplicaId {
+    match &entry.op {
+        Op::Retire { replica } => replica,
+        Op::Edit(_) | Op::Batch(_) => &entry.origin,
+    }
+}

@@ -6,3 +6,5 @@ pub mod invariants;
 pub mod op;
 pub mod protocol;
 pub mod rga;
+#[cfg(feature = "server")]
+pub mod storage;

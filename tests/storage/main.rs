@@ -1,5 +1,7 @@
 //! The stores: what every store promises, and what the embedded one does about crashes, failing disks and damage.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod damage;
 mod embedded;
 mod faults;

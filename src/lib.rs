@@ -11,5 +11,7 @@ pub mod op;
 pub mod oplog;
 pub mod protocol;
 pub mod rga;
+#[cfg(feature = "server")]
+pub mod storage;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

@@ -36,6 +36,8 @@ pub struct Config {
     pub edits: u8,
     /// Characters of each inserted run (version 2).
     pub run_len: usize,
+    /// Which edits a client may choose from.
+    pub choice: Choice,
     /// Connections that break.
     pub breaks: u8,
     /// Crashes of the server.
@@ -54,6 +56,27 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Which edits a client may choose from: fewer choices, a smaller space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choice {
+    /// Inserts and deletes at every position.
+    Everywhere,
+    /// Inserts and deletes at either end.
+    Ends,
+    /// Inserts at the end.
+    Typing,
+}
+
+impl Choice {
+    fn offers(self, at: usize, len: usize) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Ends => at == 0 || at == len,
+            Self::Typing => at == len,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -61,6 +84,7 @@ impl Default for Config {
             clients_v1: 0,
             edits: 1,
             run_len: 1,
+            choice: Choice::Everywhere,
             breaks: 0,
             crashes: 0,
             truncations: 0,
@@ -278,8 +302,12 @@ impl World {
     fn add_edits(&self, actions: &mut Vec<Action>) {
         for (client, peer) in self.peers.iter().enumerate() {
             if let Some(len) = peer.editable_len().filter(|_| self.budget.edits[client] > 0) {
-                actions.extend((0..=len).map(|at| Action::Insert(client, at)));
-                actions.extend((0..len).map(|at| Action::Delete(client, at)));
+                let choice = self.config.choice;
+                actions.extend((0..=len).filter(|at| choice.offers(*at, len)).map(|at| Action::Insert(client, at)));
+                let deletes = choice != Choice::Typing;
+                actions.extend(
+                    (0..len).filter(|at| deletes && choice.offers(*at, len)).map(|at| Action::Delete(client, at)),
+                );
             }
         }
     }
@@ -304,6 +332,21 @@ impl World {
             let clients = self.peers.iter().enumerate().filter(|(_, peer)| ready(peer));
             actions.extend(clients.map(|(client, _)| Action::Rekey(client)));
         }
+    }
+
+    /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
+    /// next frame, other than a resync, for a client that makes no more edits.
+    pub fn commuting(&self) -> Option<Action> {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys].iter().any(|left| **left > 0) {
+            return None;
+        }
+        let node = self.node.as_ref()?;
+        let is_ready = |(session, link): &(&SessionId, &Link)| {
+            let feed = node.feeds.get(session).filter(|feed| !feed.needs_resync());
+            edits[link.client] == 0 && link.is_server_open && self.can_send(node, link, feed)
+        };
+        self.links.iter().find(is_ready).map(|(session, _)| Action::Send(*session))
     }
 
     /// Whether nothing is left to do but edits and faults, and nobody has anything pending.

@@ -5,4 +5,5 @@ pub mod id;
 pub mod invariants;
 pub mod op;
 pub mod protocol;
+mod ranges;
 pub mod rga;

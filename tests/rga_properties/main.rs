@@ -153,7 +153,9 @@ proptest! {
         shuffle(&mut pieces, order);
         let (some, rest) = pieces.split_at((pieces.len() as f64 * part) as usize);
         let mut document = Document::with_node_sizes(sizes);
-        some.iter().for_each(|op| drop(document.integrate(op, &mut Vec::new())));
+        for op in some {
+            document.integrate(op, &mut Vec::new());
+        }
         let mut again = Document::from_state(&document.state()).unwrap();
         again.check().unwrap();
         prop_assert_eq!(&again, &document);

@@ -11,3 +11,5 @@ pub mod op;
 pub mod oplog;
 pub mod protocol;
 pub mod rga;
+#[cfg(feature = "server")]
+pub mod storage;

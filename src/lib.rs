@@ -3,6 +3,8 @@
 // What clippy.toml bans: the core is a function of its inputs. The shell modules and tests are exempt.
 #![cfg_attr(not(test), warn(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod content;
 pub mod document;
 pub mod id;
@@ -11,5 +13,7 @@ pub mod op;
 pub mod oplog;
 pub mod protocol;
 pub mod rga;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "server")]
 pub mod storage;

@@ -238,6 +238,11 @@ impl Feed {
         }
     }
 
+    /// How many answers wait for their turn.
+    pub fn answer_count(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Whether more may be read from the session: its answers have room.
     pub fn has_room(&self, limits: &Limits) -> bool {
         self.answers.len() < limits.answers_max as usize

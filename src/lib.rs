@@ -3,6 +3,8 @@
 // What clippy.toml bans: the core is a function of its inputs. The shell modules and tests are exempt.
 #![cfg_attr(not(test), warn(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod content;
 pub mod document;
 pub mod id;

@@ -13,3 +13,5 @@ pub mod op;
 pub mod oplog;
 pub mod protocol;
 pub mod rga;
+#[cfg(any(test, feature = "world"))]
+pub mod world;

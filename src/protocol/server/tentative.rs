@@ -144,8 +144,8 @@ impl Tentative {
     pub(super) fn run_of(&self, id: &ElementId) -> Option<(&InsertedRun, u64)> {
         let upto = (id.replica.clone(), id.lamport);
         let ((replica, first), run) = self.inserted.range(..=upto).next_back()?;
-        let distance = id.lamport.0 - first.0;
-        (*replica == id.replica && distance < run.len).then_some((run, distance))
+        let distance = id.lamport.0.checked_sub(first.0).filter(|_| *replica == id.replica)?;
+        (distance < run.len).then_some((run, distance))
     }
 
     /// Checks the overlay against the content under it.

@@ -142,13 +142,13 @@ impl Builder {
         let client = self.start()?;
         let has_tried = |progress: &Progress| progress.status == Status::Live || progress.last_failure.is_some();
         client.wait_until(has_tried).await?;
-        let Progress { status, last_failure, .. } = client.progress();
-        match last_failure {
-            Some(failure) if status != Status::Live => {
+        match client.progress() {
+            Progress { status: Status::Live, .. } => Ok(client),
+            Progress { status: Status::Ended(reason), .. } => Err(ClientError::Ended(reason)),
+            Progress { last_failure, .. } => {
                 client.close().await;
-                Err(ClientError::Unreachable(failure))
+                Err(ClientError::Unreachable(last_failure.unwrap_or_default()))
             }
-            _ => Ok(client),
         }
     }
 }

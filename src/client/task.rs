@@ -43,9 +43,10 @@ pub(super) struct Task {
     link: Link,
     /// The only timer that matters is the last one that was set.
     timer: Option<(Timer, Instant)>,
-    /// When the server was last heard at all, and when it last said something.
+    /// When the server was last heard at all.
     heard: Instant,
-    said: Instant,
+    /// Since when it owes an answer: a join, the echo of an operation, a `synced`. Every message is taken for progress.
+    owed_since: Option<Instant>,
     barriers: BTreeMap<u64, (oneshot::Sender<()>, OwnedSemaphorePermit)>,
     next_nonce: u64,
     connections: u64,
@@ -72,7 +73,7 @@ impl Task {
             link: Link::None,
             timer: None,
             heard: now,
-            said: now,
+            owed_since: None,
             barriers: BTreeMap::new(),
             next_nonce: 1,
             connections: 0,
@@ -154,7 +155,6 @@ impl Task {
         let input = match incoming {
             Incoming::Alive => return,
             Incoming::Opened => {
-                self.said = now;
                 self.connections += 1;
                 match random::identity(&self.options.name_prefix) {
                     Ok(fresh) => Input::Opened { fresh },
@@ -162,7 +162,7 @@ impl Task {
                 }
             }
             Incoming::Text(text) => {
-                self.said = now;
+                self.owed_since = None;
                 match decode_server(&text, &self.limits) {
                     Ok(message) => {
                         if let Some(tap) = &mut self.tap {
@@ -202,14 +202,13 @@ impl Task {
         }
     }
 
-    /// Gives up a connection on which nothing is heard, or on which a join is not spoken of; pings the others.
+    /// Gives up a connection on which nothing is heard, or on which what is owed does not come; pings the others.
     fn on_pulse(&mut self) {
         if !self.link.is_open() {
             return;
         }
-        let is_joining = *self.replica.status() == Status::Connecting;
-        let since = if is_joining { self.said } else { self.heard };
-        if since.elapsed() >= self.options.silence_max {
+        let is_over = |since: Instant| since.elapsed() >= self.options.silence_max;
+        if is_over(self.heard) || self.owed_since.is_some_and(is_over) {
             return self.lost(None, "nothing heard of the server".to_owned());
         }
         self.link.ping();
@@ -251,6 +250,12 @@ impl Task {
         self.out = out;
         if is_given_up {
             self.step(Input::Closed { code: None, jitter: random::jitter() });
+        }
+        let is_joining = *self.replica.status() == Status::Connecting;
+        let is_owed = is_joining || self.replica.unacknowledged_count() > 0 || !self.barriers.is_empty();
+        match is_owed && self.link.is_open() {
+            true => _ = self.owed_since.get_or_insert_with(Instant::now),
+            false => self.owed_since = None,
         }
         self.publish();
     }

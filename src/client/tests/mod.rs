@@ -133,13 +133,9 @@ async fn a_server_that_cannot_serve_us_ends_the_client_but_not_the_text() {
 
 #[tokio::test]
 async fn a_wrong_address_shows() {
-    let (free, port) = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        (listener, port)
-    };
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", free.local_addr().unwrap());
     drop(free);
-    let url = format!("ws://127.0.0.1:{port}/ws");
     assert!(matches!(soon(Client::connect(&url, "d")).await, Err(ClientError::Unreachable(_))));
     assert!(matches!(Client::connect("wss://example.org/ws", "d").await, Err(ClientError::Tls { .. })));
     for url in ["http://example.org/ws", "ws:///ws", "example.org", "", "ws://"] {

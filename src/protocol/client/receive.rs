@@ -106,7 +106,7 @@ impl ReplicaState {
             return self.protocol_error(out);
         }
         if let (true, MessageId::Number(number)) = (echo.origin == self.identity.client, &echo.message)
-            && echo.op.is_text()
+            && *number > 0
         {
             let is_own =
                 self.pending.iter().find(|pending| pending.number == *number).is_some_and(|own| own.op == echo.op);

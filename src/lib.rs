@@ -3,6 +3,8 @@
 // What clippy.toml bans: the core is a function of its inputs. The shell modules and tests are exempt.
 #![cfg_attr(not(test), warn(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod content;
@@ -12,6 +14,7 @@ pub mod invariants;
 pub mod op;
 pub mod oplog;
 pub mod protocol;
+mod ranges;
 pub mod rga;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

@@ -173,16 +173,16 @@ impl Task {
                         }
                         Input::Message(message)
                     }
-                    Err(malformed) => return self.malformed(malformed.to_string()),
+                    Err(malformed) => return self.malformed(&malformed.to_string()),
                 }
             }
-            Incoming::Malformed(why) => return self.malformed(why),
+            Incoming::Malformed(why) => return self.malformed(&why),
             Incoming::Closed { code, why } => return self.lost(code, why),
         };
         self.step(input);
     }
 
-    fn malformed(&mut self, why: String) {
+    fn malformed(&mut self, why: &str) {
         self.last_failure = Some(format!("not a message of the protocol: {why}"));
         self.step(Input::Malformed);
     }

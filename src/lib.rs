@@ -16,5 +16,7 @@ pub mod oplog;
 pub mod protocol;
 mod ranges;
 pub mod rga;
+#[cfg(feature = "server")]
+pub mod storage;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

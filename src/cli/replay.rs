@@ -1,8 +1,7 @@
 //! `collab-engine replay`: types a recorded history into a server over WebSockets, and checks what comes of it.
 //!
-//! Exit codes: 0 every writer and a fresh client end in the recorded text; 1 some do not; 2 the command line does not
-//! fit; 3 the file cannot be read, or nobody could type it; 4 the server was not reached, refused, held another text
-//! already, or made no progress for too long.
+//! Writers are real clients over real connections; what they may know of each other is only what came back to them from
+//! the server.
 
 mod ledger;
 mod plan;
@@ -28,12 +27,17 @@ use writer::Writer;
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Types a recorded history into a server, and checks that everybody ends in the recorded text.
-///
-/// Exit codes: 0 everybody does; 1 somebody does not; 2 wrong usage; 3 the file is no history that can be typed;
-/// 4 the server was not reached, refused, held another text already, or made no progress for too long.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  every writer and a client that joins afterwards end in the recorded text
+  1  somebody ends in another text
+  2  wrong usage, or a number of writers that the history does not have
+  3  the file is no history that can be typed
+  4  the server was not reached, refused, held a text already, or made no progress for too long";
+
+/// The arguments.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// The history: JSON, gzipped or not, sequential or concurrent
     file: PathBuf,
     /// The server's WebSocket address: ws://host:port/path
@@ -101,6 +105,8 @@ enum ReplayError {
     NotEmpty(ServerSeq),
     #[error("the server does not know a writer any more, or refused it: what it typed before is of another history")]
     Replaced,
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
     #[error("no progress for {0} s: {1}")]
     GivenUp(u64, String),
     #[error("a writer came to no end: {0}")]
@@ -113,20 +119,26 @@ impl ReplayError {
             Self::Plan(PlanError::Writers { .. })
             | Self::Client(ClientError::Url { .. } | ClientError::Tls { .. } | ClientError::DocName { .. }) => 2,
             Self::Trace { .. } | Self::Plan(PlanError::NoChain { .. }) | Self::Edit(_) => 3,
-            Self::Client(_) | Self::NotEmpty(_) | Self::Replaced | Self::GivenUp(..) | Self::Task(_) => 4,
+            Self::Client(_)
+            | Self::NotEmpty(_)
+            | Self::Replaced
+            | Self::GivenUp(..)
+            | Self::Task(_)
+            | Self::Runtime(_) => 4,
         }
     }
 }
 
 /// Runs the subcommand.
-pub async fn run(args: ReplayArgs) -> ExitCode {
-    match replay(&args).await {
+pub(super) fn run(args: &ReplayArgs) -> ExitCode {
+    let replayed = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ReplayError::Runtime);
+    match replayed.and_then(|runtime| runtime.block_on(replay(args))) {
         Ok(figures) => {
             figures.print(args.json);
             ExitCode::from(u8::from(!figures.converged))
         }
         Err(error) => {
-            eprintln!("replay: {error}");
+            eprintln!("collab-engine: replay: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -59,6 +59,7 @@ impl Rga {
             self.index.add(key, leaf);
             slot += 1;
         }
+        self.recent = leaf;
         self.element_count += u64::from(segment.len);
         self.highest = self.highest.max(segment.last().lamport);
         let before = self.tree.note_put(leaf, segment.chars(), key, &self.names) + before_in_leaf;
@@ -166,6 +167,7 @@ impl Rga {
         let key = node.segments[slot].key().plus(u64::from(offset));
         let (joined_left, joined_right) = node.bury(slot, offset, len);
         let segments = node.segments.len();
+        self.recent = leaf;
         let at = self.tree.note_buried(leaf, len as usize) + before_in_leaf;
         // Entries are at the beginnings of segments only, else a split would miss those inside.
         for joined in [joined_left.then_some(key), joined_right.then(|| key.plus(u64::from(len)))].into_iter().flatten()

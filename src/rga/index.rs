@@ -18,7 +18,9 @@ pub(super) struct Index {
 impl Index {
     /// The leaf that holds `key`, if anything does.
     pub(super) fn leaf(&self, key: Key) -> Option<u32> {
-        self.leaves.range((key.replica, 0)..=(key.replica, key.lamport)).next_back().map(|(_, leaf)| *leaf)
+        // A lower bound would cost a second descent.
+        let ((replica, _), leaf) = self.leaves.range(..=(key.replica, key.lamport)).next_back()?;
+        (*replica == key.replica).then_some(*leaf)
     }
 
     /// The Lamport value of the first entry of the same replica behind `key`. If `key` does not exist, the first id

@@ -18,6 +18,8 @@ mod leaf;
 mod names;
 mod runs;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use crate::id::{ElementId, Lamport};
@@ -39,6 +41,8 @@ pub struct Rga {
     tree: Tree,
     element_count: u64,
     highest: u64,
+    /// The leaf that was changed last: edits cluster, so it is asked before the index.
+    recent: u32,
 }
 
 impl Rga {
@@ -82,8 +86,11 @@ impl Rga {
     }
 
     fn find(&self, key: Key) -> Option<Place> {
-        let leaf = self.index.leaf(key)?;
-        self.tree.leaf(leaf).find(key).map(|(slot, offset)| Place { leaf, slot, offset })
+        let find_in = |leaf: u32| {
+            let (slot, offset) = self.tree.leaves.get(leaf as usize)?.find(key)?;
+            Some(Place { leaf, slot, offset })
+        };
+        find_in(self.recent).or_else(|| self.index.leaf(key).filter(|leaf| *leaf != self.recent).and_then(find_in))
     }
 
     fn find_id(&self, id: &ElementId) -> Option<Place> {

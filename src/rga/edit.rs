@@ -113,16 +113,11 @@ impl Rga {
     /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one.
     fn split(&mut self, left: u32, slot: usize) -> u32 {
         let right = self.tree.split_leaf(left, slot, &self.names);
-        let keys = |leaf: u32| self.tree.leaf(leaf).segments.iter().map(move |segment| (segment.key(), leaf));
-        let mut moved: Vec<(Key, u32)> = keys(right).collect();
-        if !moved.is_empty() {
-            moved.extend(keys(left));
-            // In the order of ids, so that an entry is only added where the entries before it do not say it already.
-            moved.sort_unstable_by_key(|(key, _)| (key.replica, key.lamport));
-            for (key, leaf) in moved {
-                if self.index.leaf(key) != Some(leaf) {
-                    self.index.add(key, leaf);
-                }
+        // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first segment of
+        // that, which is met first, speaks for the rest.
+        for segment in &self.tree.leaf(right).segments {
+            if self.index.leaf(segment.key()) != Some(right) {
+                self.index.add(segment.key(), right);
             }
         }
         right

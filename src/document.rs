@@ -278,7 +278,8 @@ impl Document {
     }
 
     /// Makes the operation that inserts `text` at `position`, for the caller to integrate. Its ids exceed everything
-    /// that the document holds (W5). `None` if the position is beyond the end, the text is empty or the clock is at its end.
+    /// that the document holds (W5). `None` if the position is beyond the end, the text is empty or the clock is at its
+    /// end.
     pub fn local_insert(&self, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
         let parent = match position.checked_sub(1) {
             None => ElementId::root(),

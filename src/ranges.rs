@@ -1,7 +1,7 @@
 //! A set of element ids, kept as ranges: what was deleted before it arrived.
 //!
-//! The ranges are maximal, so equal sets are equal values, and a set takes memory in proportion to its ranges, not to its
-//! ids: one small message can name four billion of them.
+//! The ranges are maximal, so equal sets are equal values, and a set takes memory in proportion to its ranges, not to
+//! its ids: one small message can name four billion of them.
 
 use std::collections::BTreeMap;
 

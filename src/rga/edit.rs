@@ -113,8 +113,8 @@ impl Rga {
     /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one.
     fn split(&mut self, left: u32, slot: usize) -> u32 {
         let right = self.tree.split_leaf(left, slot, &self.names);
-        // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first segment of
-        // that, which is met first, speaks for the rest.
+        // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
+        // segment of that, which is met first, speaks for the rest.
         for segment in &self.tree.leaf(right).segments {
             if self.index.leaf(segment.key()) != Some(right) {
                 self.index.add(segment.key(), right);
@@ -176,8 +176,8 @@ impl Rga {
     }
 }
 
-/// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before it
-/// comes here; what comes here anyway must not break the sequence.
+/// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before
+/// it comes here; what comes here anyway must not break the sequence.
 pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
     let room = (INTEGER_MAX + 1).saturating_sub(lamport.0);
     if text.len() as u64 <= room {

@@ -2,9 +2,9 @@
 //!
 //! An entry stands for consecutive ids in one leaf: from its key on, all ids that exist before the next entry of the
 //! same replica are in that leaf, and they follow each other without a gap, in document order too: they were one
-//! segment, into which others may have come. Its key begins a segment. So cutting a
-//! segment inside a leaf, which is what deleting does, changes nothing here; entries are only added where a leaf is split
-//! or an insertion does not extend a segment.
+//! segment, into which others may have come. Its key begins a segment. So cutting a segment inside a leaf, which is what
+//! deleting does, changes nothing here; entries are only added where a leaf is split or an insertion does not extend a
+//! segment.
 
 use std::collections::BTreeMap;
 

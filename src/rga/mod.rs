@@ -6,8 +6,8 @@
 //! precedes the new one in sibling order. So the sequence of ids is state enough, and no parents are stored. A
 //! tombstone keeps its id and loses its character.
 //!
-//! The sequence is run-length encoded: neighbours with consecutive ids, all visible or all deleted, are one segment. A
-//! B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; `index` finds the leaf of
+//! The sequence is run-length encoded: neighbours with consecutive ids, all visible or all deleted, are one segment.
+//! A B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; `index` finds the leaf of
 //! an id; `names` gives replicas numbers. Everything is logarithmic in the number of segments. How the segments are cut
 //! and where they lie depends on history; equality, hash and [`Rga::runs`] do not.
 

@@ -60,6 +60,8 @@ pub(crate) struct Driver {
     pub(crate) files: SimFiles,
     store: Option<EmbeddedStore>,
     docs: BTreeMap<DocId, DocModel>,
+    /// Whether a failing store is killed and started again, instead of being recovered.
+    impatient: bool,
     /// Makes every payload another one, so that one that comes back is seen.
     written: u64,
 }
@@ -70,7 +72,7 @@ impl Driver {
     pub(crate) fn new(seed: u64) -> Self {
         let none = || DocModel { snapshots: vec![None], ..DocModel::default() };
         let docs = NAMES.iter().map(|name| (doc(name), none())).collect();
-        let mut driver = Self { files: sim_disk(seed), store: None, docs, written: 0 };
+        let mut driver = Self { files: sim_disk(seed), store: None, docs, impatient: seed % 2 == 1, written: 0 };
         driver.open();
         driver
     }
@@ -102,6 +104,11 @@ impl Driver {
             assert!(matches!(error, StoreError::Io { .. } | StoreError::Full { .. }), "{step:?}: {error}");
             if self.files.is_down() {
                 self.crash();
+            } else if self.impatient {
+                // The process is killed; what it wrote and could not sync is still to be seen, for the time being.
+                self.files.heal();
+                self.open();
+                self.compare(After::Restart);
             } else {
                 self.recover();
             }

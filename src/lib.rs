@@ -17,3 +17,5 @@ pub mod rga;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod storage;
+#[cfg(any(test, feature = "world"))]
+pub mod world;

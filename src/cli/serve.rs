@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::protocol::message::Durability;
 use crate::server::{self, Config, ServerError};
-use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store, StoreError};
+use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 
 /// How long work on threads may go on after the server has ended.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,26 +123,30 @@ enum LogFormat {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     let is_sensible = (0.001..=86_400.0 * 365.0).contains(&seconds);
-    if is_sensible { Ok(Duration::from_secs_f64(seconds)) } else { Err("must be above 0 and at most a year".to_owned()) }
+    if is_sensible {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("must be above 0 and at most a year".to_owned())
+    }
 }
 
 /// Serves until a signal.
-pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     start_log(&args.log)?;
-    let config = config(&args);
+    let config = config(args);
     config.check().map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(listen_and_serve(&args, config));
+    let result = runtime.block_on(listen_and_serve(args, config));
     runtime.shutdown_timeout(THREADS_TIMEOUT);
     result
 }
 
 fn start_log(args: &LogArgs) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| Failure::usage(format!("--log {}: {error}", args.log)))?;
+    let filter =
+        EnvFilter::try_new(&args.log).map_err(|error| Failure::usage(format!("--log {}: {error}", args.log)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match args.log_format {
         LogFormat::Text => log.with_ansi(false).try_init(),
@@ -186,7 +190,9 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             serve(config, Arc::new(MemoryStore::new()), listener, shutdown).await
         }
         StoreKind::Embedded => {
-            let store = Arc::new(EmbeddedStore::open(&args.data, EmbeddedOptions::default()).map_err(cannot_open)?);
+            let store = EmbeddedStore::open(&args.data, EmbeddedOptions::default());
+            let store = store.map_err(|error| Failure::store(format!("cannot open the store: {error}")))?;
+            let store = Arc::new(store);
             store.warnings().iter().for_each(|warning| warn!(warning, "store"));
             announce(address, &format!("in {}", args.data.display()));
             serve(config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
@@ -199,13 +205,11 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
     }
 }
 
-fn cannot_open(error: StoreError) -> Failure {
-    Failure::store(format!("cannot open the store: {error}"))
-}
-
 /// The one line on standard output: scripts read the port from it.
 fn announce(address: SocketAddr, documents: &str) {
-    println!("collab-engine listens on http://{address} (WebSocket: ws://{address}/ws); documents are kept {documents}");
+    println!(
+        "collab-engine listens on http://{address} (WebSocket: ws://{address}/ws); documents are kept {documents}"
+    );
 }
 
 async fn serve(

@@ -8,15 +8,19 @@
 use std::collections::VecDeque;
 
 use super::limits::Limits;
-use super::message::{Follows, ServerMessage, Version};
+use super::message::{Follows, MessageId, ServerMessage, Version};
 use super::reject::{Close, CloseCode};
-use crate::id::ServerSeq;
+use crate::id::{DocId, ElementId, ReplicaId, ServerSeq};
 use crate::op::Edit;
 use crate::oplog::Entry;
 
 /// How a session begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
+    /// What it joined.
+    pub doc: DocId,
+    /// Who joined.
+    pub client: ReplicaId,
     /// What it speaks.
     pub version: Version,
     /// `hello_ack`.
@@ -142,12 +146,17 @@ struct Refusal {
 /// One session's side of the ring.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Feed {
+    doc: DocId,
+    client: ReplicaId,
     version: Version,
     greeting: Option<ServerMessage>,
     /// Nothing is said before this number is durable.
     not_before: ServerSeq,
-    /// The last number sent.
+    /// The last number sent, or passed over behind a resync.
     cursor: ServerSeq,
+    /// The number of the last resync: what the cursor meets up to here is in that state already. Only the client's own
+    /// operations are answered, or it would wait for their echoes for ever.
+    covered: ServerSeq,
     phase: Phase,
     /// Each with the number it depends on.
     answers: VecDeque<(ServerSeq, ServerMessage)>,
@@ -163,10 +172,13 @@ impl Feed {
             Follows::Replay | Follows::Nothing => Phase::CatchingUp,
         };
         Self {
+            doc: plan.doc,
+            client: plan.client,
             version: plan.version,
             greeting: Some(plan.greeting),
             not_before: plan.after,
             cursor: plan.cursor,
+            covered: ServerSeq(0),
             phase,
             answers: VecDeque::new(),
             refusal: None,
@@ -175,12 +187,15 @@ impl Feed {
     }
 
     /// The feed of a session that is refused before it has joined.
-    pub fn refused(after: ServerSeq, error: Option<ServerMessage>, close: Close) -> Self {
+    pub fn refused(doc: DocId, after: ServerSeq, error: Option<ServerMessage>, close: Close) -> Self {
         Self {
+            doc,
+            client: ElementId::root().replica,
             version: Version::V1,
             greeting: None,
             not_before: after,
             cursor: after,
+            covered: ServerSeq(0),
             phase: Phase::Live,
             answers: VecDeque::new(),
             refusal: Some(Refusal { after, error, close }),
@@ -233,8 +248,25 @@ impl Feed {
         self.answers.len() < limits.answers_max as usize
     }
 
+    /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.
+    pub fn is_idle<T: AsRef<Entry>>(&self, ring: &Ring<T>) -> bool {
+        let is_due = self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
+            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor);
+        let is_at_head = self.phase == Phase::Live && self.greeting.is_none() && !is_due && self.cursor >= ring.head();
+        self.closed.is_none() && (ring.head() < self.not_before || is_at_head)
+    }
+
     /// What the session is sent next. Moves the cursor; the caller sends what it is told before it asks again.
     pub fn next<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+        let next = self.decide(ring, limits);
+        let is_at_head = self.cursor >= ring.head() && ring.head() >= self.not_before;
+        if self.phase == Phase::CatchingUp && is_at_head {
+            self.phase = Phase::Live;
+        }
+        next
+    }
+
+    fn decide<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
         if let Some(close) = &self.closed {
             return Next::Close(close.clone());
         }
@@ -250,17 +282,20 @@ impl Feed {
         if let Some(answer) = self.due_answer() {
             return answer;
         }
-        match ring.after(self.cursor) {
-            Found::Entry(entry) => self.take(entry, limits),
-            Found::UpToDate => {
-                self.phase = Phase::Live;
-                Next::Idle
-            }
-            Found::Fallen if self.phase == Phase::Live => {
-                self.close(Close { code: CloseCode::TryAgain, reason: "slow_consumer" });
-                Next::Close(Close { code: CloseCode::TryAgain, reason: "slow_consumer" })
-            }
-            Found::Fallen => Next::ReadLog { after: self.cursor },
+        loop {
+            return match ring.after(self.cursor) {
+                Found::Entry(entry) => match self.take(entry, limits) {
+                    Next::Idle => continue,
+                    next => next,
+                },
+                Found::UpToDate => Next::Idle,
+                Found::Fallen if self.phase == Phase::Live => {
+                    let close = Close { code: CloseCode::TryAgain, reason: "slow_consumer" };
+                    self.close(close.clone());
+                    Next::Close(close)
+                }
+                Found::Fallen => Next::ReadLog { after: self.cursor },
+            };
         }
     }
 
@@ -273,9 +308,14 @@ impl Feed {
         Some(refusal.error.take().map_or_else(|| Next::Close(refusal.close.clone()), Next::Message))
     }
 
-    /// Takes the entry that holds the next number, from the ring or from the log.
+    /// Takes the entry that holds the next number, from the ring or from the log. [`Next::Idle`] if nothing is to be
+    /// said of it.
     pub fn take<T: AsRef<Entry> + Clone>(&mut self, entry: &T, limits: &Limits) -> Next<T> {
         let (after, fields) = (self.cursor, entry.as_ref());
+        if fields.last() <= self.covered {
+            self.cursor = fields.last();
+            return self.take_covered(entry, after);
+        }
         let fits = match self.version {
             Version::V1 => fields.op.is_text() && fields.count() <= u64::from(limits.v1_expand_max),
             Version::V2 => fields.before() == after,
@@ -288,14 +328,35 @@ impl Feed {
         Next::Entry { entry: entry.clone(), after }
     }
 
-    /// The state of `at` was sent. It must not be older than the cursor.
+    /// What is said of an entry that a resync has covered: an own operation is answered, in version 1 by its echo.
+    fn take_covered<T: AsRef<Entry> + Clone>(&self, entry: &T, after: ServerSeq) -> Next<T> {
+        let fields = entry.as_ref();
+        match (&fields.message, self.version) {
+            _ if fields.origin != self.client || !fields.op.is_text() => Next::Idle,
+            (MessageId::Number(number), Version::V2) => Next::Message(ServerMessage::Ack {
+                doc: self.doc.clone(),
+                message: *number,
+                server_seq: fields.last(),
+                count: fields.count(),
+            }),
+            (MessageId::Text(_) | MessageId::Number(_), _) => Next::Entry { entry: entry.clone(), after },
+        }
+    }
+
+    /// The state of `at` was sent. It must not be older than the cursor. What the client itself asked for since it
+    /// joined and is in that state is answered next.
     pub fn resynced(&mut self, at: ServerSeq) {
-        self.cursor = self.cursor.max(at);
+        self.cursor = self.cursor.max(self.not_before).min(at);
+        self.covered = at;
         self.phase = Phase::CatchingUp;
     }
 
-    /// The log no longer holds what comes behind the cursor: the state takes its place.
+    /// The log no longer holds what comes behind the cursor: the state takes its place. Behind a resync already, the
+    /// client comes back and asks again.
     pub fn truncated(&mut self) {
+        if self.cursor < self.covered {
+            return self.close(Close { code: CloseCode::Restart, reason: "truncated" });
+        }
         self.phase = Phase::NeedsResync;
     }
 }

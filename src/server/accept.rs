@@ -23,7 +23,8 @@ use super::socket::{Gauge, Socket};
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// What a connection over the bound is told. It is too many already, so nothing is read of it.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Accepts connections until the shutdown begins. The permits of `connections` are given back as connections end.
 pub(super) async fn accept(listener: TcpListener, router: Router, context: Arc<Context>, connections: Arc<Semaphore>) {

@@ -158,7 +158,9 @@ mod tests {
         for good in ["https://app.example", "http://localhost:5173", "http://[::1]:8000", "tauri://localhost"] {
             assert!(is_origin(good), "{good}");
         }
-        for bad in ["app.example", "https://app.example/", "https://*.example", "https://", "null", "https://App.example"] {
+        for bad in
+            ["app.example", "https://app.example/", "https://*.example", "https://", "null", "https://App.example"]
+        {
             assert!(!is_origin(bad), "{bad}");
         }
     }

@@ -61,7 +61,10 @@ impl Context {
 
     /// Runs a read of the store, or work of that weight, where blocking is allowed. `None` if it was cut short by a
     /// panic or the end of the runtime.
-    pub(super) async fn read<T: Send + 'static>(&self, read: impl FnOnce(&dyn Store) -> T + Send + 'static) -> Option<T> {
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> T + Send + 'static,
+    ) -> Option<T> {
         let _permit = Arc::clone(&self.reads).acquire_owned().await.ok()?;
         let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || read(&*store)).await.ok()

@@ -110,7 +110,10 @@ impl Document {
     /// Runs until nobody has used the document for a while, it stops, or the server does.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>, place: Place) {
         let mut commands = Vec::new();
-        let shutdown = { let context = Arc::clone(&self.context); async move { context.reached(Stage::Documents).await } };
+        let shutdown = {
+            let context = Arc::clone(&self.context);
+            async move { context.reached(Stage::Documents).await }
+        };
         tokio::pin!(shutdown);
         while !self.state.is_stopped() {
             let (has_room, next_pause) = (self.has_room(), self.next_pause());

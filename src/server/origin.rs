@@ -72,7 +72,9 @@ mod tests {
         assert!(rule.allows(Some("docs.example:8000"), Some("http://docs.example:8000")));
         assert!(rule.allows(Some("docs.example"), Some("https://docs.example")));
         assert!(rule.allows(Some("docs.example"), None));
-        for other in ["https://evil.example", "https://docs.example.evil.example", "https://docs.example:1", "null", "file://"] {
+        for other in
+            ["https://evil.example", "https://docs.example.evil.example", "https://docs.example:1", "null", "file://"]
+        {
             assert!(!rule.allows(Some("docs.example"), Some(other)), "{other}");
         }
         assert!(!rule.allows(None, Some("https://docs.example")));
@@ -84,7 +86,9 @@ mod tests {
         for host in ["127.0.0.1", "127.0.0.1:8000", "localhost", "LocalHost:8000", "[::1]", "[::1]:8000"] {
             assert!(rule.allows(Some(host), None), "{host}");
         }
-        for host in ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.", "localhost:", "[::1]:x", ""] {
+        for host in
+            ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.", "localhost:", "[::1]:x", ""]
+        {
             assert!(!rule.allows(Some(host), Some(&format!("http://{host}"))), "{host}");
             assert!(!rule.allows(Some(host), None), "{host}");
         }

@@ -107,6 +107,15 @@ fn documented_subcommands_exist() {
     assert!(unknown.is_empty(), "{}", unknown.join("\n"));
 }
 
+#[test]
+fn documented_subcommands_are_found() {
+    let text =
+        "```sh\ncargo run --release -- serve --port 1\ncargo run -p model -- check\n$ collab-engine replay x\n```\n";
+    let found: Vec<String> =
+        project::subcommands(&sample("docs/a.md", text)).into_iter().map(|(_, word)| word).collect();
+    assert_eq!(found, ["serve", "replay"]);
+}
+
 fn answers(binary: &str, subcommand: &str) -> bool {
     let mut command = Command::new(binary);
     command.args([subcommand, "--help"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -199,6 +208,7 @@ fn what_is_allowed_is_no_offence() {
         ("src/op.rs", "fn f() { g().unwrap_or(1); timestd::time::x(); }\n"),
         ("docs/a.md", "[here](#top) [web](https://example.org/x.md) `[no](link.md)`\n```rust\na[0](b.md)\n```\n"),
         ("docs/a.md", "```sh\ncargo run --release -- serve\ncargo test -p x --features server\n```\n"),
+        ("docs/a.md", "```sh\ncargo +nightly fuzz run x\nA=1 cargo test # comment\n```\n"),
     ];
     for (path, text) in allowed {
         let mut tree = sample(path, text);

@@ -13,8 +13,8 @@ pub(crate) fn check(tree: &Tree, offences: &mut Offences) {
             inherited_lints(path, text, offences);
         }
     }
-    for command in commands(tree) {
-        check_command(tree, &command, offences);
+    for command in commands(tree).iter().filter(|command| command.words[0] == "cargo") {
+        check_cargo(tree, command, offences);
     }
 }
 
@@ -74,7 +74,7 @@ fn exists(tree: &Tree, path: &str) -> bool {
     path.is_empty() || tree.contains_key(path) || tree.keys().any(|known| known.starts_with(&directory))
 }
 
-/// A `cargo` command in a shell block of a document.
+/// A call of `cargo` or of our binary in a shell block of a document.
 struct DocumentedCommand<'a> {
     path: &'a str,
     line: usize,
@@ -90,9 +90,10 @@ fn commands(tree: &Tree) -> Vec<DocumentedCommand<'_>> {
                 is_shell = ["sh", "bash", "console"].contains(&language);
             }
             let command = line.trim_start().trim_start_matches("$ ").split(" #").next().unwrap_or_default();
-            // Settings such as `PROPTEST_CASES=1000` may stand before the command.
-            let words: Vec<&str> = command.split_whitespace().skip_while(|word| word.contains('=')).collect();
-            if is_shell && words.first() == Some(&"cargo") {
+            // Settings such as `PROPTEST_CASES=1000` may stand before the command, a toolchain within it.
+            let words = command.split_whitespace().skip_while(|word| word.contains('='));
+            let words: Vec<&str> = words.filter(|word| !word.starts_with('+')).collect();
+            if is_shell && words.first().is_some_and(|program| ["cargo", "collab-engine"].contains(program)) {
                 commands.push(DocumentedCommand { path, line: number, words });
             }
         }
@@ -100,8 +101,11 @@ fn commands(tree: &Tree) -> Vec<DocumentedCommand<'_>> {
     commands
 }
 
-fn check_command(tree: &Tree, command: &DocumentedCommand<'_>, offences: &mut Offences) {
-    let known = ["bench", "build", "check", "clippy", "doc", "fmt", "fuzz", "install", "run", "test", "tree", "xtask"];
+fn check_cargo(tree: &Tree, command: &DocumentedCommand<'_>, offences: &mut Offences) {
+    let known = [
+        "bench", "build", "check", "clippy", "doc", "fmt", "fuzz", "install", "miri", "run", "test", "tree", "update",
+        "xtask",
+    ];
     let DocumentedCommand { path, line, words } = command;
     let subcommand = words.get(1).copied().unwrap_or_default();
     if !known.contains(&subcommand) {
@@ -162,14 +166,19 @@ fn has_target(tree: &Tree, option: &str, name: &str) -> bool {
     tree.keys().any(is_target) || (option == "--bin" && has_package(tree, name))
 }
 
-/// What the documents call our binary with: the word after `--` of a `cargo run` of the root package, and its place.
+/// The subcommands that the documents call our binary with, each after its place: the first word of `collab-engine …`, or
+/// of what stands after `--` in a `cargo run` of the root package.
 pub(crate) fn subcommands(tree: &Tree) -> Vec<(String, String)> {
     let mut subcommands = Vec::new();
     for DocumentedCommand { path, line, words } in commands(tree) {
-        let is_ours = words.get(1) == Some(&"run") && !words.iter().any(|word| ["-p", "--package"].contains(word));
-        let subcommand = words.iter().skip_while(|word| **word != "--").nth(1);
-        if let Some(subcommand) = subcommand.filter(|word| is_ours && !word.starts_with('-')) {
-            subcommands.push((format!("{path}:{line}"), (*subcommand).to_owned()));
+        let is_package_named = words.iter().any(|word| ["-p", "--package"].contains(word));
+        let first = match words[..] {
+            ["collab-engine", first, ..] => Some(first),
+            ["cargo", "run", ..] if !is_package_named => words.iter().copied().skip_while(|word| *word != "--").nth(1),
+            _ => None,
+        };
+        if let Some(subcommand) = first.filter(|word| !word.starts_with('-')) {
+            subcommands.push((format!("{path}:{line}"), subcommand.to_owned()));
         }
     }
     subcommands

@@ -33,8 +33,8 @@ struct Translation<'a> {
 impl Translation<'_> {
     fn moved(&self, id: &ElementId) -> Option<ElementId> {
         let ((replica, first), (to, len)) = self.moved.range(..=(id.replica.clone(), id.lamport)).next_back()?;
-        let distance = id.lamport.0 - first.0;
-        if *replica == id.replica && distance < *len { to.checked_add(distance) } else { None }
+        let distance = id.lamport.0.checked_sub(first.0).filter(|_| *replica == id.replica)?;
+        if distance < *len { to.checked_add(distance) } else { None }
     }
 
     /// The element itself, under its new id if it has one, if it still exists.

@@ -15,6 +15,9 @@ mod server;
 mod server_write;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{decode_client, encode_client};
 pub use expand::v1_expand;
 pub use parts::split_state;

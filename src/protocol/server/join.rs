@@ -141,7 +141,8 @@ impl ServerState {
             limits: Box::new((*self.limits).clone()),
         });
         let greeting = ServerMessage::HelloAck(HelloAck { doc: self.doc.clone(), server_seq: head, v2 });
-        Plan { version, greeting, after: head, cursor: hello.last_seen.min(head), follows }
+        let (doc, client) = (self.doc.clone(), hello.client.clone());
+        Plan { doc, client, version, greeting, after: head, cursor: hello.last_seen.min(head), follows }
     }
 
     /// The term of the tentative head.

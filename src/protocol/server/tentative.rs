@@ -135,6 +135,12 @@ impl Tentative {
         std::mem::take(&mut self.entries).into_iter().map(|pending| (pending.entry, pending.session)).collect()
     }
 
+    /// How many tentative entries of a client wait.
+    pub(super) fn waiting_count_of(&self, client: &ReplicaId) -> usize {
+        let of_client = |pending: &&Pending| pending.waits && pending.entry.origin == *client;
+        if self.waiting == 0 { 0 } else { self.entries.iter().filter(of_client).count() }
+    }
+
     /// The term that begins with a tentative entry: it can only be the first of this lifetime.
     pub(super) fn term(&self) -> Option<Term> {
         self.entries.front().and_then(|pending| pending.entry.term)
@@ -144,8 +150,8 @@ impl Tentative {
     pub(super) fn run_of(&self, id: &ElementId) -> Option<(&InsertedRun, u64)> {
         let upto = (id.replica.clone(), id.lamport);
         let ((replica, first), run) = self.inserted.range(..=upto).next_back()?;
-        let distance = id.lamport.0 - first.0;
-        (*replica == id.replica && distance < run.len).then_some((run, distance))
+        let distance = id.lamport.0.checked_sub(first.0).filter(|_| *replica == id.replica)?;
+        (distance < run.len).then_some((run, distance))
     }
 
     /// Checks the overlay against the content under it.

@@ -140,7 +140,9 @@ impl Writer {
                 self.places.push_back(place);
             }
             (ToWriter::Refuse { after, error, close }, Some(feed)) => feed.refuse(after, error, close),
-            (ToWriter::Refuse { after, error, close }, None) => self.feed = Some(Feed::refused(after, error, close)),
+            (ToWriter::Refuse { after, error, close }, None) => {
+                self.feed = Some(Feed::refused(self.doc.clone(), after, error, close));
+            }
             (ToWriter::Discard { after }, Some(feed)) => feed.discard(after),
             // Nothing is said to a session, or taken back from one, that has not joined.
             (ToWriter::Answer { .. } | ToWriter::Discard { .. }, None) => {}
@@ -235,7 +237,7 @@ impl Writer {
     /// Sends records of the log. False if the session needs the state in place of one of them.
     async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
-        let (mut batch, version) = (Vec::new(), feed.version());
+        let (mut batch, version, mut goes_on) = (Vec::new(), feed.version(), true);
         for record in records {
             let entry = load::decode(&self.doc, record).map_err(|error| {
                 error!(doc = %self.doc, %error, "the log cannot be read");
@@ -243,16 +245,21 @@ impl Writer {
             })?;
             if entry.before() > feed.cursor() {
                 feed.truncated();
+                goes_on = false;
                 break;
             }
-            let next = feed.take(&Encoded::new(self.doc.clone(), entry), &self.context.limits);
-            if !matches!(next, Next::Entry { .. }) {
-                break;
+            match feed.take(&Encoded::new(self.doc.clone(), entry), &self.context.limits) {
+                next @ (Next::Entry { .. } | Next::Message(_)) => batch.push(next),
+                // A resync that was sent already has covered it.
+                Next::Idle => {}
+                Next::Resync | Next::ReadLog { .. } | Next::Close(_) => {
+                    goes_on = false;
+                    break;
+                }
             }
-            batch.push(next);
         }
         self.write_all(&batch, version).await?;
-        Ok(batch.len() == records.len())
+        Ok(goes_on)
     }
 
     /// Sends the durable state.

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::protocol::message::Durability;
 use crate::server::{self, Config, ServerError};
-use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store, StoreError};
+use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 
 /// How long work on threads may go on after the server has ended.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -190,9 +190,9 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             serve(config, Arc::new(MemoryStore::new()), listener, shutdown).await
         }
         StoreKind::Embedded => {
-            let store = Arc::new(
-                EmbeddedStore::open(&args.data, EmbeddedOptions::default()).map_err(|error| cannot_open(&error))?,
-            );
+            let store = EmbeddedStore::open(&args.data, EmbeddedOptions::default());
+            let store = store.map_err(|error| Failure::store(format!("cannot open the store: {error}")))?;
+            let store = Arc::new(store);
             store.warnings().iter().for_each(|warning| warn!(warning, "store"));
             announce(address, &format!("in {}", args.data.display()));
             serve(config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
@@ -203,10 +203,6 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             }
         }
     }
-}
-
-fn cannot_open(error: &StoreError) -> Failure {
-    Failure::store(format!("cannot open the store: {error}"))
 }
 
 /// The one line on standard output: scripts read the port from it.

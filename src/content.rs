@@ -3,11 +3,11 @@
 //! [`Content::integrate`] is the only thing that changes it, on a running server and at a restart alike. It does not
 //! judge; it only refuses an entry that does not follow on the last one, which is our bug or a damaged log.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Delta, Document, DocumentState};
+use crate::document::{Delta, Document, DocumentState, Integrated};
 use crate::id::{Epoch, Lamport, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
@@ -130,6 +130,8 @@ pub struct Content {
     pub window: Window,
     /// Each term with its first number, oldest first.
     pub terms: VecDeque<(Term, ServerSeq)>,
+    /// Who asked for each edit that waits.
+    waiting_of: BTreeMap<Edit, ReplicaId>,
 }
 
 /// [`Content`] as plain data: what a snapshot holds.
@@ -142,6 +144,7 @@ struct ContentState {
     clients: BTreeMap<ReplicaId, ClientRecord>,
     window: Vec<(WindowKey, ServerSeq)>,
     terms: VecDeque<(Term, ServerSeq)>,
+    waiting_of: BTreeMap<Edit, ReplicaId>,
 }
 
 /// Version of the snapshot encoding, its first byte.
@@ -169,8 +172,27 @@ impl Content {
             let key = (entry.origin.clone(), name.clone(), entry.digest());
             self.window.push(key, entry.last(), limits.v1_window_max as usize);
         }
-        self.document.integrate(&entry.op, deltas);
+        self.integrate_op(entry, deltas);
         Ok(())
+    }
+
+    /// Integrates the operation, and keeps account of who asked for what waits.
+    fn integrate_op(&mut self, entry: &Entry, deltas: &mut Vec<Delta>) {
+        let before = self.document.waiting_count();
+        let integrated = self.document.integrate(&entry.op, deltas);
+        if integrated == Integrated::Waiting {
+            let edits = entry.op.edits().iter().cloned();
+            self.waiting_of.extend(edits.map(|edit| (edit, entry.origin.clone())));
+        }
+        if integrated == Integrated::Waiting || self.document.waiting_count() < before {
+            let waiting: BTreeSet<&Edit> = self.document.waiting().collect();
+            self.waiting_of.retain(|edit, _| waiting.contains(edit));
+        }
+    }
+
+    /// How many of the edits that wait a client asked for.
+    pub fn waiting_count_of(&self, client: &ReplicaId) -> usize {
+        self.waiting_of.values().filter(|origin| *origin == client).count()
     }
 
     /// The term of a number: `None` for 0, and for numbers older than what is remembered.
@@ -190,6 +212,7 @@ impl Content {
             clients: self.clients.clone(),
             window: self.window.oldest_first.iter().filter_map(numbered).collect(),
             terms: self.terms.clone(),
+            waiting_of: self.waiting_of.clone(),
         };
         encode_versioned(&state, SNAPSHOT_FORMAT)
     }
@@ -202,15 +225,14 @@ impl Content {
         let state: ContentState = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
         let broken = |violation: Violation| DecodeError::Broken(violation.to_string());
         let document = Document::from_state(&state.document).map_err(broken)?;
-        if document.highest() > state.highest {
-            return Err(DecodeError::Inconsistent("an element is above the document's highest lamport"));
-        }
         let mut window = Window::default();
         for (key, server_seq) in state.window {
             window.push(key, server_seq, usize::MAX);
         }
-        let ContentState { head, highest, epoch, clients, terms, .. } = state;
-        Ok(Self { document, head, highest, epoch, clients, window, terms })
+        let ContentState { head, highest, epoch, clients, terms, waiting_of, .. } = state;
+        let content = Self { document, head, highest, epoch, clients, window, terms, waiting_of };
+        content.check().map_err(broken)?;
+        Ok(content)
     }
 
     /// Checks the content itself.
@@ -221,6 +243,10 @@ impl Content {
         self.document.check()?;
         if self.document.highest() > self.highest {
             return Err(Violation::State("an element is above the document's highest lamport"));
+        }
+        let waiting: BTreeSet<&Edit> = self.document.waiting().collect();
+        if !self.waiting_of.keys().all(|edit| waiting.contains(edit)) {
+            return Err(Violation::State("somebody is said to wait for an edit that does not wait"));
         }
         if self.terms.iter().any(|(_, first)| *first > self.head) {
             return Err(Violation::State("a term begins beyond the head"));

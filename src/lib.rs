@@ -17,6 +17,8 @@ pub mod protocol;
 mod ranges;
 pub mod rga;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod storage;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

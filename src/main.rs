@@ -1,3 +1,5 @@
-//! The command line of the engine.
+//! The `collab-engine` program. What it does is in [`collab_engine::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    collab_engine::cli::main()
+}

@@ -1,6 +1,102 @@
-//! What the command line does besides serving.
+//! The command line. Each subcommand is a module with its arguments and a `run`; without one, the server runs.
 
+// Clocks, files and the terminal are what a command line is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod replay;
+mod replay;
+mod serve;
 pub mod trace;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// A real-time collaborative text engine.
+///
+/// Without a subcommand it serves: `collab-engine` is `collab-engine serve`.
+#[derive(Debug, Parser)]
+#[command(name = "collab-engine", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve documents over WebSocket (the default)
+    #[command(after_help = EXIT_CODES)]
+    Serve(serve::ServeArgs),
+    /// Type a recorded editing history into a server, and check what comes of it
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(replay::ReplayArgs),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended after SIGTERM or SIGINT, with everything acknowledged on disk
+  1  an internal error
+  2  wrong usage or configuration
+  3  cannot listen on the address
+  4  cannot open the store: not writable, in use by another server, or damaged";
+
+/// Why a subcommand fails: one line for people, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    /// An internal error.
+    pub(crate) fn internal(line: impl Into<String>) -> Self {
+        Self { code: 1, line: line.into() }
+    }
+
+    /// Wrong usage or configuration.
+    pub(crate) fn usage(line: impl Into<String>) -> Self {
+        Self { code: 2, line: line.into() }
+    }
+
+    /// The address cannot be listened on.
+    pub(crate) fn listen(line: impl Into<String>) -> Self {
+        Self { code: 3, line: line.into() }
+    }
+
+    /// The store cannot be opened.
+    pub(crate) fn store(line: impl Into<String>) -> Self {
+        Self { code: 4, line: line.into() }
+    }
+}
+
+/// Parses the arguments and the environment, and runs what they ask for.
+pub fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Replay(args)) => return replay::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, line }) => {
+            eprintln!("collab-engine: {line}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -238,9 +238,19 @@ impl Feed {
         }
     }
 
+    /// How many answers wait for their turn.
+    pub fn answer_count(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Whether more may be read from the session: its answers have room.
     pub fn has_room(&self, limits: &Limits) -> bool {
         self.answers.len() < limits.answers_max as usize
+    }
+
+    /// Whether the next thing to be sent is the state.
+    pub fn needs_resync(&self) -> bool {
+        self.phase == Phase::NeedsResync
     }
 
     /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.

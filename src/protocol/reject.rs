@@ -27,6 +27,8 @@ pub enum CloseCode {
     Protocol,
     /// 1003: a message of a type that cannot come here: a second `hello`, a binary frame.
     Unsupported,
+    /// 1007: a text frame that is not UTF-8.
+    InvalidUtf8,
     /// 1008: wrong document or client, or a refused operation.
     Policy,
     /// 1009: too big.
@@ -48,6 +50,7 @@ impl CloseCode {
             Self::GoingAway => 1001,
             Self::Protocol => 1002,
             Self::Unsupported => 1003,
+            Self::InvalidUtf8 => 1007,
             Self::Policy => 1008,
             Self::TooBig => 1009,
             Self::Internal => 1011,

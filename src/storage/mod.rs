@@ -5,13 +5,19 @@
 //! so nobody learns of a record that a crash could still take back; and damage is an error that says where, never an
 //! empty or a shortened document. Calls block; they belong on threads of their own.
 
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod embedded;
 mod error;
+pub mod files;
 mod memory;
+pub mod sim_files;
 
 use std::sync::Arc;
 
 use crate::id::{DocId, INTEGER_MAX, ServerSeq};
 
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 

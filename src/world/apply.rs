@@ -24,7 +24,14 @@ impl World {
             Action::Delete(client, at) => self.delete(*client, *at),
             Action::Connect(client) => self.connect(*client),
             Action::Up(session) => self.up(*session),
-            Action::Send(session) => self.send(*session),
+            Action::Send(session) => {
+                self.send(*session);
+                while self.config.in_flight_max == 0
+                    && self.links.get(session).is_some_and(|link| !link.down.is_empty())
+                {
+                    self.deliver(*session);
+                }
+            }
             Action::Deliver(session) => self.deliver(*session),
             Action::Break(session) => {
                 self.budget.breaks -= 1;

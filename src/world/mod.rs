@@ -36,6 +36,8 @@ pub struct Config {
     pub edits: u8,
     /// Characters of each inserted run (version 2).
     pub run_len: usize,
+    /// Which edits a client may choose from.
+    pub choice: Choice,
     /// Connections that break.
     pub breaks: u8,
     /// Crashes of the server.
@@ -46,10 +48,33 @@ pub struct Config {
     pub foreign: u8,
     /// Rekeys that a client is made to go through without need.
     pub rekeys: u8,
-    /// Frames in flight to a client at the most.
+    /// Frames in flight to a client at the most; with 0 a frame is delivered as it is sent. Since the server learns
+    /// nothing from sending, a frame lost in flight is as one not sent yet: 0 leaves out only stale resyncs, and a
+    /// smaller space.
     pub in_flight_max: usize,
     /// The protocol's limits.
     pub limits: Limits,
+}
+
+/// Which edits a client may choose from: fewer choices, a smaller space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choice {
+    /// Inserts and deletes at every position.
+    Everywhere,
+    /// Inserts and deletes at either end.
+    Ends,
+    /// Inserts at the end.
+    Typing,
+}
+
+impl Choice {
+    fn offers(self, at: usize, len: usize) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Ends => at == 0 || at == len,
+            Self::Typing => at == len,
+        }
+    }
 }
 
 impl Default for Config {
@@ -59,6 +84,7 @@ impl Default for Config {
             clients_v1: 0,
             edits: 1,
             run_len: 1,
+            choice: Choice::Everywhere,
             breaks: 0,
             crashes: 0,
             truncations: 0,
@@ -269,15 +295,19 @@ impl World {
     }
 
     fn can_send(&self, node: &Node, link: &Link, feed: Option<&Feed>) -> bool {
-        let has_place = link.is_client_open && link.down.len() < self.config.in_flight_max;
+        let has_place = link.is_client_open && link.down.len() < self.config.in_flight_max.max(1);
         has_place && feed.is_some_and(|feed| !feed.is_idle(&node.ring))
     }
 
     fn add_edits(&self, actions: &mut Vec<Action>) {
         for (client, peer) in self.peers.iter().enumerate() {
             if let Some(len) = peer.editable_len().filter(|_| self.budget.edits[client] > 0) {
-                actions.extend((0..=len).map(|at| Action::Insert(client, at)));
-                actions.extend((0..len).map(|at| Action::Delete(client, at)));
+                let choice = self.config.choice;
+                actions.extend((0..=len).filter(|at| choice.offers(*at, len)).map(|at| Action::Insert(client, at)));
+                let deletes = choice != Choice::Typing;
+                actions.extend(
+                    (0..len).filter(|at| deletes && choice.offers(*at, len)).map(|at| Action::Delete(client, at)),
+                );
             }
         }
     }
@@ -302,6 +332,21 @@ impl World {
             let clients = self.peers.iter().enumerate().filter(|(_, peer)| ready(peer));
             actions.extend(clients.map(|(client, _)| Action::Rekey(client)));
         }
+    }
+
+    /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
+    /// next frame, other than a resync, for a client that makes no more edits.
+    pub fn commuting(&self) -> Option<Action> {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys].iter().any(|left| **left > 0) {
+            return None;
+        }
+        let node = self.node.as_ref()?;
+        let is_ready = |(session, link): &(&SessionId, &Link)| {
+            let feed = node.feeds.get(session).filter(|feed| !feed.needs_resync());
+            edits[link.client] == 0 && link.is_server_open && self.can_send(node, link, feed)
+        };
+        self.links.iter().find(is_ready).map(|(session, _)| Action::Send(*session))
     }
 
     /// Whether nothing is left to do but edits and faults, and nobody has anything pending.

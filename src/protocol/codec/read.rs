@@ -47,10 +47,9 @@ impl From<Fault> for Malformed {
     }
 }
 
-/// Reads one value with nothing but white space around it. `expected` says what a value of another type is told.
+/// Reads one value that was split off before. `expected` says what a value of another type is told.
 fn parse<'a, S: DeserializeSeed<'a>>(json: &'a str, seed: S, expected: &'static str) -> Result<S::Value, Fault> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let value = seed.deserialize(&mut serde_json::Deserializer::from_str(json));
     value.map_err(|error| match error.classify() {
         Category::Data => Fault::malformed(expected),
         _ => syntax(&error),
@@ -62,7 +61,7 @@ fn syntax(error: &serde_json::Error) -> Fault {
     Fault::malformed(format!("not JSON: {error}"))
 }
 
-/// Like [`parse`], for seeds whose own errors say what is wrong: an object or an array.
+/// Reads an object or an array with nothing but white space around it. Its own errors say what is wrong.
 fn parse_nested<'a, S: DeserializeSeed<'a>>(json: &'a str, seed: S) -> Result<S::Value, Fault> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));

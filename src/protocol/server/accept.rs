@@ -216,25 +216,34 @@ impl ServerState {
             return Err(Reject::Malformed);
         }
         self.check_size(&message.op)?;
-        let waits = match edit {
+        let needed = match edit {
             Edit::Insert { parent, id, text } => {
                 check_insert_id(&message.client, parent, id, edit)?;
                 self.check_jump(id.lamport, self.tentative.highest)?;
                 self.check_same_content(parent, id, text)?;
-                !parent.is_root() && self.presence(parent, 1).0 != Presence::Present
+                parent
             }
-            Edit::Delete { id, .. } => {
-                let waits = self.presence(id, 1).0 != Presence::Present;
-                if waits {
-                    self.check_jump(id.lamport, self.tentative.highest)?;
-                }
-                waits
-            }
+            Edit::Delete { id, .. } => id,
         };
-        if waits && self.waiting_is_full() {
-            return Err(Reject::WaitingFull);
+        let waits = !needed.is_root() && self.presence(needed, 1).0 != Presence::Present;
+        if waits {
+            self.check_may_wait(&message.client, needed)?;
         }
         Ok(Verdict::Accept { waits })
+    }
+
+    /// Whether an operation may wait for `missing`: only for an element that a version 1 client may still bring, near
+    /// enough to come, and as long as there is room.
+    fn check_may_wait(&self, client: &ReplicaId, missing: &ElementId) -> Result<(), Reject> {
+        if self.record(&missing.replica).is_some_and(|record| record.version == Version::V2) {
+            return Err(Reject::UnknownReference);
+        }
+        self.check_jump(missing.lamport, self.tentative.highest)?;
+        let of_client = self.content.waiting_count_of(client) + self.tentative.waiting_count_of(client);
+        let of_all = self.content.document.waiting_count() + self.tentative.waiting;
+        let has_room = of_client < self.limits.waiting_per_client_max as usize
+            && of_all < self.limits.waiting_per_document_max as usize;
+        if has_room { Ok(()) } else { Err(Reject::WaitingFull) }
     }
 
     /// W4, as far as it can still be known: an id that exists has the same content.
@@ -250,10 +259,6 @@ impl ServerState {
             (None, None, Some((waiting_parent, waiting))) => waiting_parent == parent && Some(waiting) == value,
         };
         if same { Ok(()) } else { Err(Reject::IdConflict) }
-    }
-
-    fn waiting_is_full(&self) -> bool {
-        self.content.document.waiting_count() + self.tentative.waiting >= self.limits.waiting_per_document_max as usize
     }
 }
 

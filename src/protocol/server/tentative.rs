@@ -135,6 +135,12 @@ impl Tentative {
         std::mem::take(&mut self.entries).into_iter().map(|pending| (pending.entry, pending.session)).collect()
     }
 
+    /// How many tentative entries of a client wait.
+    pub(super) fn waiting_count_of(&self, client: &ReplicaId) -> usize {
+        let of_client = |pending: &&Pending| pending.waits && pending.entry.origin == *client;
+        if self.waiting == 0 { 0 } else { self.entries.iter().filter(of_client).count() }
+    }
+
     /// The term that begins with a tentative entry: it can only be the first of this lifetime.
     pub(super) fn term(&self) -> Option<Term> {
         self.entries.front().and_then(|pending| pending.entry.term)

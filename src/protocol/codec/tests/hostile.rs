@@ -92,6 +92,7 @@ fn integers_are_plain_and_end_at_2_to_the_53() {
     for value in ["01", "+1", "0x1", "1_0", ".5", "1.", "Infinity"] {
         malformed(&hello(value), V2, "not JSON");
     }
+    malformed(&hello_frame(r#","unknown":1e400"#), V2, "an unknown field: not JSON");
     assert!(client(&hello_frame(r#","unknown":[-1,-0,1.5,1e3,18446744073709551616]"#), V2).is_ok());
 }
 

@@ -337,7 +337,7 @@ fn an_entry_that_is_no_text_is_not_expanded() {
 
 #[test]
 fn a_real_document_survives_its_parts() {
-    let (a, b) = (ReplicaId::new("a"), ReplicaId::new("b"));
+    let (a, b) = (ReplicaId::new(&"a".repeat(128)), ReplicaId::new("b"));
     let mut document = Document::new();
     let mut integrate = |op: Op| document.integrate(&op, &mut Vec::new());
     let long: String = "line\n\"quoted\" 😀\0".chars().cycle().take(3000).collect();
@@ -351,7 +351,10 @@ fn a_real_document_survives_its_parts() {
     integrate(Op::Edit(Edit::Delete { id: ElementId { lamport: Lamport(1), replica: b.clone() }, len: 1 }));
     let state = document.state();
     let parts = split_state(&doc(), ServerSeq(3052), Some(Term(7)), &state, 1024);
-    assert!(parts.len() > 3);
+    assert!((4..9).contains(&parts.len()), "{} parts", parts.len());
+    for part in &parts {
+        assert!(encode_server(&ServerMessage::Resync(part.clone())).len() <= 1024);
+    }
     let mut parts = parts.into_iter();
     let mut whole = parts.next().unwrap();
     let alien = Resync { server_seq: ServerSeq(1), ..parts.clone().next().unwrap() };
@@ -359,6 +362,16 @@ fn a_real_document_survives_its_parts() {
     assert!(!whole.absorb(parts.clone().nth(1).unwrap()), "a part too early");
     assert!(parts.all(|part| whole.absorb(part)));
     assert_eq!(Document::from_state(&whole.state), Ok(document));
+}
+
+#[test]
+fn the_longest_runs_of_tombstones_fit() {
+    let id = |place: u64| ElementId::new(INTEGER_MAX - (place << 33), &ReplicaId::new("A"));
+    let runs = (1..500).map(|place| Run { id: id(place), content: RunContent::Deleted(u32::MAX) }).collect();
+    let state = DocumentState { runs, waiting: Vec::new() };
+    for part in split_state(&doc(), ServerSeq(1), Some(Term(7)), &state, 4000) {
+        assert!(encode_server(&ServerMessage::Resync(part)).len() <= 4000);
+    }
 }
 
 #[test]

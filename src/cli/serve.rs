@@ -1,0 +1,248 @@
+//! `collab-engine serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::protocol::message::Durability;
+use crate::server::{self, Config, ServerError};
+use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store, StoreError};
+
+/// How long work on threads may go on after the server has ended.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "COLLAB_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
+    listen: String,
+
+    /// Where documents are kept
+    #[arg(long, env = "COLLAB_STORE", value_enum, default_value_t = StoreKind::Embedded)]
+    store: StoreKind,
+
+    /// Directory of the embedded store; made if there is none
+    #[arg(long, env = "COLLAB_DATA", value_name = "DIR", default_value = "./collab-data")]
+    data: PathBuf,
+
+    /// Origin that browsers may connect from, such as https://app.example; may be given several times
+    ///
+    /// Without any, a page may connect only to the host that it came from, and while the server listens on a loopback
+    /// address, only under a loopback name.
+    #[arg(long, env = "COLLAB_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Most connections at a time
+    #[arg(long, env = "COLLAB_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
+    connections_max: usize,
+
+    /// Most sessions of one document
+    #[arg(long, env = "COLLAB_SESSIONS_PER_DOCUMENT_MAX", value_name = "COUNT", default_value_t = 2_000)]
+    sessions_per_document_max: usize,
+
+    /// Most documents in memory
+    #[arg(long, env = "COLLAB_DOCUMENTS_MAX", value_name = "COUNT", default_value_t = 10_000)]
+    documents_max: usize,
+
+    /// Largest message, in bytes
+    #[arg(long, env = "COLLAB_MESSAGE_BYTES_MAX", value_name = "BYTES", default_value_t = 1 << 20)]
+    message_bytes_max: u32,
+
+    /// Seconds until a connection must have said hello
+    #[arg(long, env = "COLLAB_HELLO_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    hello_timeout: Duration,
+
+    /// Seconds of silence until a client is asked for a sign of life; it then has as long again
+    #[arg(long, env = "COLLAB_PING_INTERVAL", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    ping_interval: Duration,
+
+    /// Seconds in which a client must take some of what is sent to it
+    #[arg(long, env = "COLLAB_WRITE_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    write_timeout: Duration,
+
+    /// Seconds that a document stays in memory when nobody uses it
+    #[arg(long, env = "COLLAB_IDLE_DOCUMENT", value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    idle_document: Duration,
+
+    /// Seconds that a shutdown may take
+    #[arg(long, env = "COLLAB_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    shutdown_timeout: Duration,
+
+    /// Fewest bytes of log between two snapshots of a document
+    #[arg(long, env = "COLLAB_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = 1 << 20)]
+    snapshot_log_bytes: u64,
+
+    /// Bytes of log that are kept behind a snapshot, for clients that come back
+    #[arg(long, env = "COLLAB_LOG_TAIL_BYTES", value_name = "BYTES", default_value_t = 1 << 20)]
+    log_tail_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+struct LogArgs {
+    /// How log lines look; they go to standard error
+    #[arg(long, env = "COLLAB_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,collab_engine=debug
+    #[arg(long, env = "COLLAB_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StoreKind {
+    /// In a directory, synced before anything is acknowledged
+    Embedded,
+    /// In memory: everything is lost at the end
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let is_sensible = (0.001..=86_400.0 * 365.0).contains(&seconds);
+    if is_sensible {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("must be above 0 and at most a year".to_owned())
+    }
+}
+
+/// Serves until a signal.
+pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+    start_log(&args.log)?;
+    let config = config(&args);
+    config.check().map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(listen_and_serve(&args, config));
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
+    result
+}
+
+fn start_log(args: &LogArgs) -> Result<(), Failure> {
+    let filter =
+        EnvFilter::try_new(&args.log).map_err(|error| Failure::usage(format!("--log {}: {error}", args.log)))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match args.log_format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    started.map_err(|error| Failure::internal(format!("cannot start the log: {error}")))
+}
+
+fn config(args: &ServeArgs) -> Config {
+    let mut config = Config::default();
+    let limits = &args.limits;
+    config.durability = match args.store {
+        StoreKind::Embedded => Durability::Disk,
+        StoreKind::Memory => Durability::Memory,
+    };
+    config.allow_origins = args.allow_origin.iter().filter(|origin| !origin.is_empty()).cloned().collect();
+    config.connections_max = limits.connections_max;
+    config.sessions_per_document_max = limits.sessions_per_document_max;
+    config.documents_max = limits.documents_max;
+    config.limits.message_bytes_max = limits.message_bytes_max;
+    config.document_queue_bytes_max = config.document_queue_bytes_max.max(limits.message_bytes_max as usize);
+    config.timeouts.hello = limits.hello_timeout;
+    config.timeouts.ping = limits.ping_interval;
+    config.timeouts.pong = limits.ping_interval;
+    config.timeouts.write = limits.write_timeout;
+    config.timeouts.idle_document = limits.idle_document;
+    config.timeouts.shutdown = limits.shutdown_timeout;
+    config.snapshots.log_bytes_min = limits.snapshot_log_bytes;
+    config.snapshots.log_tail_bytes = limits.log_tail_bytes;
+    config
+}
+
+async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failure> {
+    let cannot_listen = |error| Failure::listen(format!("cannot listen on {}: {error}", args.listen));
+    let listener = TcpListener::bind(&args.listen).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    let shutdown = first_signal().map_err(|error| Failure::internal(format!("cannot wait for signals: {error}")))?;
+    match args.store {
+        StoreKind::Memory => {
+            announce(address, "in memory: everything is lost at the end");
+            serve(config, Arc::new(MemoryStore::new()), listener, shutdown).await
+        }
+        StoreKind::Embedded => {
+            let store = Arc::new(EmbeddedStore::open(&args.data, EmbeddedOptions::default()).map_err(cannot_open)?);
+            store.warnings().iter().for_each(|warning| warn!(warning, "store"));
+            announce(address, &format!("in {}", args.data.display()));
+            serve(config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
+            // Without this a restart would find a log that was not sealed, as after a crash; nothing would be lost.
+            match Arc::into_inner(store) {
+                Some(store) => store.close().map_err(|error| Failure::internal(format!("closing the store: {error}"))),
+                None => Err(Failure::internal("closing the store: it is still in use")),
+            }
+        }
+    }
+}
+
+fn cannot_open(error: StoreError) -> Failure {
+    Failure::store(format!("cannot open the store: {error}"))
+}
+
+/// The one line on standard output: scripts read the port from it.
+fn announce(address: SocketAddr, documents: &str) {
+    println!(
+        "collab-engine listens on http://{address} (WebSocket: ws://{address}/ws); documents are kept {documents}"
+    );
+}
+
+async fn serve(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    server::run(config, store, listener, shutdown).await.map_err(|error| match error {
+        ServerError::Config(line) => Failure::usage(line),
+        ServerError::Io { .. } | ServerError::ShutdownTimeout(_) => Failure::internal(error.to_string()),
+    })
+}
+
+/// Ready at the first SIGTERM or SIGINT; the second ends the process at once.
+fn first_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            let number = tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+                _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            };
+            // As a shell reports a process that the signal has ended.
+            std::process::exit(128 + number);
+        });
+    })
+}

@@ -1,0 +1,154 @@
+//! Group commit: one thread takes whatever all documents have ready, appends it, syncs once and tells each of them.
+//!
+//! While it syncs, the next group collects in the queue; so the groups grow with the load and the number of syncs does
+//! not. A document has at most one job here at a time, which bounds the queue.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::metrics::Metrics;
+use crate::id::{DocId, ServerSeq};
+use crate::storage::{Append, Appended, Record, Store, StoreError};
+
+/// Most bytes of records in one group, so that one document's paste does not hold up everybody.
+const GROUP_BYTES_MAX: usize = 32 << 20;
+
+/// Longest pause between two attempts to recover a store.
+const RECOVERY_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Records of one document, and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) doc: DocId,
+    pub(super) expected_head: ServerSeq,
+    pub(super) records: Vec<Record>,
+    pub(super) reply: oneshot::Sender<Committed>,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// Everything up to here is durable.
+    Durable(ServerSeq),
+    /// Nothing was taken; the log has gone on to here, and that is durable.
+    Conflict(ServerSeq),
+    /// Failed, or in doubt: the document stops.
+    Failed,
+}
+
+/// The thread's side.
+struct Committer {
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    jobs: mpsc::Receiver<Job>,
+    /// Whether the store takes writes.
+    is_healthy: watch::Sender<bool>,
+}
+
+/// Starts the thread. It ends when the last sender of jobs is gone.
+pub(super) fn spawn(
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    documents_max: usize,
+) -> std::io::Result<(mpsc::Sender<Job>, watch::Receiver<bool>, JoinHandle<()>)> {
+    let (sender, jobs) = mpsc::channel(documents_max);
+    let (is_healthy, health) = watch::channel(true);
+    let committer = Committer { store, metrics, jobs, is_healthy };
+    let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run())?;
+    Ok((sender, health, thread))
+}
+
+impl Committer {
+    fn run(mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut bytes = bytes_of(&first);
+            let mut group = vec![first];
+            while bytes < GROUP_BYTES_MAX
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                bytes += bytes_of(&job);
+                group.push(job);
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Job>) {
+        let records: usize = group.iter().map(|job| job.records.len()).sum();
+        self.metrics.appends.inc_by(group.len() as u64);
+        self.metrics.group_documents.observe(group.len() as f64);
+        self.metrics.group_records.observe(records as f64);
+        let begin = Instant::now();
+        let answers = self.append_and_sync(&group);
+        self.metrics.sync_seconds.observe(begin.elapsed().as_secs_f64());
+        match answers {
+            Ok(answers) => {
+                for (job, answer) in group.into_iter().zip(answers) {
+                    let committed = match answer {
+                        Appended::Written { head } => Committed::Durable(head),
+                        Appended::Conflict { head } => Committed::Conflict(head),
+                    };
+                    reply(job, committed);
+                }
+            }
+            // Nothing was taken because of one document's records: the others must not suffer for it.
+            Err(StoreError::Refused { .. }) if group.len() > 1 => {
+                group.into_iter().for_each(|job| self.commit(vec![job]));
+            }
+            Err(StoreError::Refused { doc, why }) => {
+                error!(%doc, why, "the store refused records");
+                self.metrics.store_failures.inc();
+                group.into_iter().for_each(|job| reply(job, Committed::Failed));
+            }
+            Err(error) => self.fail(group, &error),
+        }
+    }
+
+    fn append_and_sync(&self, group: &[Job]) -> Result<Vec<Appended>, StoreError> {
+        let batch: Vec<Append<'_>> = group
+            .iter()
+            .map(|job| Append { doc: &job.doc, expected_head: job.expected_head, records: &job.records })
+            .collect();
+        let answers = self.store.append(&batch)?;
+        self.store.sync()?;
+        self.metrics.syncs.inc();
+        Ok(answers)
+    }
+
+    /// Tells everybody in the group, and then recovers the store. Documents load only while it is healthy, so none can
+    /// be loaded with what the recovery is about to take back.
+    fn fail(&mut self, group: Vec<Job>, error: &StoreError) {
+        error!(%error, documents = group.len(), "a commit failed; its documents stop until the store has recovered");
+        self.metrics.store_failures.inc();
+        self.is_healthy.send_replace(false);
+        group.into_iter().for_each(|job| reply(job, Committed::Failed));
+        let mut pause = Duration::from_millis(50);
+        while let Err(error) = self.store.recover() {
+            warn!(%error, "the store has not recovered");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(RECOVERY_PAUSE_MAX);
+            // Nothing of these was appended; but they cannot be kept waiting without end.
+            while let Ok(job) = self.jobs.try_recv() {
+                reply(job, Committed::Failed);
+            }
+            if self.jobs.is_closed() {
+                return;
+            }
+        }
+        info!("the store has recovered");
+        self.is_healthy.send_replace(true);
+    }
+}
+
+fn bytes_of(job: &Job) -> usize {
+    job.records.iter().map(|record| record.payload.len()).sum()
+}
+
+/// A document that is gone has nobody to tell.
+fn reply(job: Job, committed: Committed) {
+    let _ = job.reply.send(committed);
+}

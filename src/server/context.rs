@@ -1,0 +1,93 @@
+//! What every part of a running server shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::committer::Job;
+use super::config::Config;
+use super::metrics::Metrics;
+use crate::id::{SessionId, Term};
+use crate::protocol::limits::Limits;
+use crate::storage::Store;
+
+/// Most reads of the store at a time: they share the disk with the commits.
+const READS_MAX: usize = 8;
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// None was asked for.
+    Running,
+    /// Connections end.
+    Sessions,
+    /// Nobody is connected any more; documents commit what they have and end.
+    Documents,
+}
+
+/// What every part of a running server shares.
+pub(super) struct Context {
+    pub(super) config: Config,
+    pub(super) limits: Arc<Limits>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) jobs: mpsc::Sender<Job>,
+    /// Whether the store takes writes.
+    pub(super) health: watch::Receiver<bool>,
+    pub(super) stage: watch::Receiver<Stage>,
+    reads: Arc<Semaphore>,
+    sessions: AtomicU64,
+}
+
+impl Context {
+    pub(super) fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        jobs: mpsc::Sender<Job>,
+        health: watch::Receiver<bool>,
+        stage: watch::Receiver<Stage>,
+    ) -> Self {
+        let limits = Arc::new(config.limits.clone());
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions: AtomicU64::new(0) }
+    }
+
+    /// A name that no connection of this process has had.
+    pub(super) fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Runs a read of the store, or work of that weight, where blocking is allowed. `None` if it was cut short by a
+    /// panic or the end of the runtime.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> T + Send + 'static,
+    ) -> Option<T> {
+        let _permit = Arc::clone(&self.reads).acquire_owned().await.ok()?;
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || read(&*store)).await.ok()
+    }
+
+    /// Ready once a shutdown has come to `stage`.
+    pub(super) async fn reached(&self, stage: Stage) {
+        let mut current = self.stage.clone();
+        // Without a sender the server itself is gone: that is past every stage.
+        let _ = current.wait_for(|current| *current >= stage).await;
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stage.borrow() > Stage::Running
+    }
+}
+
+/// Random bits for the term of a loaded document.
+///
+/// # Errors
+/// The system's random generator fails.
+pub(super) fn fresh_term() -> Result<Term, getrandom::Error> {
+    let mut bits = [0_u8; 16];
+    getrandom::fill(&mut bits)?;
+    Ok(Term(u128::from_be_bytes(bits)))
+}

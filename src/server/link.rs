@@ -1,0 +1,159 @@
+//! What passes between a session and its document.
+//!
+//! Both directions are bounded. Towards the document: a message holds a share of the document's queue in bytes until
+//! it is stepped, and one of the session's answer places until its answer is written; without either the socket is not
+//! read. Towards the session: answers have their places; the few other things have some more. Echoes do not pass here,
+//! they are read from the ring.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use crate::content::Content;
+use crate::id::{ServerSeq, SessionId, Term};
+use crate::protocol::feed::Plan;
+use crate::protocol::message::{ClientMessage, ServerMessage, Version};
+use crate::protocol::reject::{Close, Reject};
+
+/// Places in the channel to a session's writer beyond those for answers: a plan, a refusal, discards.
+const WRITER_PLACES: usize = 8;
+
+/// What a document is told and asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A connection said a valid `hello`.
+    Open { session: SessionId, link: Link, hello: ClientMessage, ticket: Ticket },
+    /// A message arrived.
+    Message { session: SessionId, message: ClientMessage, ticket: Ticket },
+    /// Something arrived that is refused before it is a message.
+    Refused { session: SessionId, reject: Reject },
+    /// A connection is gone.
+    Closed(SessionId),
+    /// A session needs the durable state, not older than what it has.
+    Resync { version: Version, cursor: ServerSeq, reply: oneshot::Sender<StateFrames> },
+    /// Somebody wants to know about the document.
+    Describe(oneshot::Sender<Description>),
+    /// Somebody wants to read the durable text.
+    Text(oneshot::Sender<(ServerSeq, String)>),
+}
+
+/// What a message holds while it is under way.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// Its share of the document's queue.
+    pub(super) _bytes: OwnedSemaphorePermit,
+    /// The place of its answer.
+    pub(super) answer: OwnedSemaphorePermit,
+}
+
+/// The state as frames, as soon as they are encoded.
+pub(super) type StateFrames = watch::Receiver<Option<Arc<ResyncFrames>>>;
+
+/// A `resync`, encoded once for everybody who needs it.
+#[derive(Debug)]
+pub(super) struct ResyncFrames {
+    pub(super) at: ServerSeq,
+    pub(super) frames: Vec<Utf8Bytes>,
+}
+
+/// What is known of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Description {
+    pub(super) head: ServerSeq,
+    pub(super) log_start: ServerSeq,
+    pub(super) sessions: usize,
+    pub(super) elements: usize,
+    pub(super) waiting: usize,
+    pub(super) clients: usize,
+    pub(super) terms: usize,
+    pub(super) term: Option<Term>,
+}
+
+impl Description {
+    /// What the content alone tells.
+    pub(super) fn of(content: &Content) -> Self {
+        Self {
+            head: content.head,
+            log_start: ServerSeq(0),
+            sessions: 0,
+            elements: content.document.rga().element_count(),
+            waiting: content.document.waiting_count(),
+            clients: content.clients.len(),
+            terms: content.terms.len(),
+            term: content.term_of(content.head),
+        }
+    }
+}
+
+/// What a session's writer is told.
+#[derive(Debug)]
+pub(super) enum ToWriter {
+    Join(Plan),
+    Answer { after: ServerSeq, message: ServerMessage, place: Option<OwnedSemaphorePermit> },
+    Refuse { after: ServerSeq, error: Option<ServerMessage>, close: Close },
+    Discard { after: ServerSeq },
+}
+
+/// The document's end of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    to_writer: mpsc::Sender<ToWriter>,
+    ending: Arc<Ending>,
+}
+
+impl Link {
+    /// A link, and the writer's end of it.
+    pub(super) fn new(answers_max: usize) -> (Self, mpsc::Receiver<ToWriter>) {
+        let (to_writer, from_document) = mpsc::channel(answers_max + WRITER_PLACES);
+        (Self { to_writer, ending: Arc::default() }, from_document)
+    }
+
+    /// Tells the writer. Never waits: whoever has no room left, against all bounds, is closed.
+    pub(super) fn tell(&self, message: ToWriter) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.to_writer.try_send(message) {
+            self.ending.end(End::Close(Reject::Overloaded.close()));
+        }
+    }
+
+    /// How the session ends.
+    pub(super) fn ending(&self) -> &Arc<Ending> {
+        &self.ending
+    }
+}
+
+/// How a session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With this close frame.
+    Close(Close),
+    /// Without one: there is nobody to read it.
+    Gone,
+}
+
+/// A session's end, decided once, by whoever is first.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    end: OnceLock<End>,
+    bell: Notify,
+}
+
+impl Ending {
+    /// Ends the session; what its feed still holds is dropped.
+    pub(super) fn end(&self, end: End) {
+        // Whoever comes second has nothing to add.
+        let _ = self.end.set(end);
+        self.bell.notify_waiters();
+    }
+
+    /// Ready once the session is to end.
+    pub(super) async fn ended(&self) -> End {
+        loop {
+            let bell = self.bell.notified();
+            if let Some(end) = self.end.get() {
+                return end.clone();
+            }
+            bell.await;
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The server: the tokio shell around the document state machine.
+//!
+//! One task owns one document and is the only one to feed its [`ServerState`](crate::protocol::server::ServerState);
+//! one thread commits for all documents; each connection has a reader and a writer, and the writer owns the
+//! connection's [`Feed`](crate::protocol::feed::Feed). What is decided here is when things happen and how much may wait,
+//! never what the protocol answers.
+//!
+//! - `accept`, `socket`, `http`, `origin`: from TCP to a WebSocket
+//! - `session`: one connection
+//! - `documents`, `registry`: which documents are in memory
+//! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
+//! - `committer`, `load`, `history`: to the store and back
+
+// Clocks, sockets, threads and randomness are what a shell is for.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod accept;
+mod committer;
+mod config;
+mod context;
+mod document;
+mod documents;
+mod error;
+mod history;
+mod http;
+mod link;
+mod load;
+mod metrics;
+mod origin;
+mod registry;
+mod ring;
+mod session;
+mod socket;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use self::context::{Context, Stage};
+use self::documents::Documents;
+use self::http::App;
+use self::metrics::Metrics;
+use self::origin::OriginRule;
+use crate::storage::Store;
+
+pub use config::{Config, SnapshotPolicy, Timeouts};
+pub use error::{LoadError, ServerError};
+
+/// Serves until `shutdown` is ready; then closes every connection, commits what is under way and returns. When it
+/// returns without an error, nothing of the server runs and the store is the caller's alone.
+///
+/// # Errors
+/// [`ServerError`]: a configuration that contradicts itself, a thread that cannot be started, a shutdown that took too
+/// long.
+pub async fn run(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    config.check().map_err(ServerError::Config)?;
+    let address = listener.local_addr().map_err(|source| io("cannot tell the own address", source))?;
+    let metrics = Arc::new(Metrics::new());
+    let (jobs, health, committer) = committer::spawn(Arc::clone(&store), Arc::clone(&metrics), config.documents_max)
+        .map_err(|source| io("cannot start the committer", source))?;
+    let (stage, stage_receiver) = watch::channel(Stage::Running);
+    let origins = match config.allow_origins.as_slice() {
+        [] => OriginRule::SameHost { loopback_only: address.ip().is_loopback() },
+        listed => OriginRule::Listed(listed.to_vec()),
+    };
+    let connections_max = config.connections_max;
+    let connections = Arc::new(Semaphore::new(connections_max));
+    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver));
+    let documents = Documents::new(Arc::clone(&context));
+    let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
+    let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));
+    let accepting = tokio::spawn(accepting);
+    info!(%address, "serving");
+
+    shutdown.await;
+    info!("shutting down");
+    stage.send_replace(Stage::Sessions);
+    let patience = context.config.timeouts.shutdown;
+    let ended = timeout(patience, async {
+        // The accept loop only returns; the permits come back as the connections end.
+        let _ = accepting.await;
+        let _ = connections.acquire_many(connections_max as u32).await;
+    });
+    if ended.await.is_err() {
+        warn!("connections are left at the end of the time to close them");
+    }
+    stage.send_replace(Stage::Documents);
+    timeout(patience, documents.end()).await.map_err(|_| ServerError::ShutdownTimeout("documents"))?;
+    // The last senders of jobs go with these; then the committer ends.
+    drop((documents, context));
+    let committed = tokio::task::spawn_blocking(move || committer.join());
+    match timeout(patience, committed).await {
+        Ok(Ok(Ok(()))) => info!("all is durable"),
+        Ok(_) => warn!("the committer has panicked"),
+        Err(_) => return Err(ServerError::ShutdownTimeout("the committer")),
+    }
+    Ok(())
+}
+
+fn io(context: &'static str, source: std::io::Error) -> ServerError {
+    ServerError::Io { context, source }
+}

@@ -1,0 +1,158 @@
+//! The half of a session that listens.
+//!
+//! It reads a frame only when there is a place for the answer, and hands it on only when the document's queue has room
+//! for its bytes: so a client that sends faster than it reads, or than the disk writes, is slowed down by its own socket.
+
+use std::sync::Arc;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::debug;
+
+use super::{Fault, Parts, Pulse};
+use crate::id::SessionId;
+use crate::protocol::codec::decode_client;
+use crate::protocol::message::Version;
+use crate::protocol::reject::Reject;
+use crate::server::context::Context;
+use crate::server::documents::Handle;
+use crate::server::link::{Command, End, Ending, Ticket};
+
+/// The half of a session that listens.
+pub(super) struct Reader {
+    session: SessionId,
+    version: Version,
+    stream: SplitStream<WebSocket>,
+    handle: Handle,
+    context: Arc<Context>,
+    ending: Arc<Ending>,
+    pulse: Arc<Pulse>,
+    /// Places for answers.
+    answers: Arc<Semaphore>,
+}
+
+/// What the reader does next.
+enum Step {
+    Go,
+    /// Nothing more is read, and the connection ends in its own time.
+    Stop(Option<Fault>),
+}
+
+impl Reader {
+    pub(super) fn new(stream: SplitStream<WebSocket>, parts: &Parts, handle: &Handle, context: &Arc<Context>) -> Self {
+        Self {
+            session: parts.session,
+            version: parts.version,
+            stream,
+            handle: handle.clone(),
+            context: Arc::clone(context),
+            ending: Arc::clone(&parts.ending),
+            pulse: Arc::clone(&parts.pulse),
+            answers: Arc::new(Semaphore::new(context.limits.answers_max as usize)),
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut SplitStream<WebSocket> {
+        &mut self.stream
+    }
+
+    /// Room for a message of so many bytes and for its answer; `None` once the session ends.
+    pub(super) async fn ticket(&self, bytes: usize) -> Option<Ticket> {
+        let answer = self.place().await?;
+        self.complete(answer, bytes).await
+    }
+
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            place = Arc::clone(&self.answers).acquire_owned() => place.ok(),
+            _ = self.ending.ended() => None,
+        }
+    }
+
+    async fn complete(&self, answer: OwnedSemaphorePermit, bytes: usize) -> Option<Ticket> {
+        // Nothing here is longer than the queue: Config::check has seen to that.
+        let bytes = u32::try_from(bytes.max(1)).ok()?;
+        tokio::select! {
+            biased;
+            bytes = Arc::clone(&self.handle.queue_bytes).acquire_many_owned(bytes) => {
+                Some(Ticket { _bytes: bytes.ok()?, answer })
+            }
+            _ = self.ending.ended() => None,
+        }
+    }
+
+    /// Reads until the session ends. Answers what was wrong with the bytes that arrived, if that was the reason.
+    pub(super) async fn run(&mut self) -> Option<Fault> {
+        let ending = Arc::clone(&self.ending);
+        loop {
+            self.pulse.pause(true);
+            let place = self.place().await;
+            self.pulse.pause(false);
+            let Some(place) = place else { return None };
+            let frame = tokio::select! {
+                biased;
+                _ = ending.ended() => return None,
+                frame = self.stream.next() => frame,
+            };
+            self.pulse.beat();
+            if let Step::Stop(fault) = self.on_frame(frame, place).await {
+                ending.ended().await;
+                return fault;
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: Option<Result<Message, axum::Error>>, place: OwnedSemaphorePermit) -> Step {
+        match frame {
+            Some(Ok(Message::Text(text))) => self.on_text(&text, place).await,
+            Some(Ok(Message::Binary(_))) => self.refuse(Reject::BinaryFrame).await,
+            // The answer to a ping or a close is sent below us, when the stream is read again.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Step::Go,
+            Some(Err(error)) => match Fault::of(error) {
+                Fault::TooBig => {
+                    self.refuse(Reject::MessageTooBig).await;
+                    Step::Stop(Some(Fault::TooBig))
+                }
+                fault => {
+                    self.ending.end(fault.close().map_or(End::Gone, End::Close));
+                    Step::Stop(Some(fault))
+                }
+            },
+            None => {
+                self.ending.end(End::Gone);
+                Step::Stop(None)
+            }
+        }
+    }
+
+    async fn on_text(&mut self, text: &str, place: OwnedSemaphorePermit) -> Step {
+        self.context.metrics.messages_received.inc();
+        let message = match decode_client(text, self.version, &self.context.limits) {
+            Ok(message) => message,
+            Err(malformed) => {
+                debug!(session = self.session.0, %malformed, "refused");
+                return self.refuse(malformed.reject).await;
+            }
+        };
+        self.pulse.pause(true);
+        let Some(ticket) = self.complete(place, text.len()).await else { return Step::Go };
+        self.send(Command::Message { session: self.session, message, ticket }).await;
+        self.pulse.pause(false);
+        Step::Go
+    }
+
+    /// Lets the document refuse, so that the refusal has its place among the answers.
+    async fn refuse(&mut self, reject: Reject) -> Step {
+        self.send(Command::Refused { session: self.session, reject }).await;
+        Step::Stop(None)
+    }
+
+    async fn send(&self, command: Command) {
+        if self.handle.queue.send(command).await.is_err() {
+            self.ending.end(End::Close(super::LEFT));
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The half of a session that speaks: carries out what its [`Feed`] says, in that order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error};
+
+use super::{Parts, Pulse, Surroundings, close_message};
+use crate::id::{DocId, ServerSeq, SessionId};
+use crate::protocol::codec::encode_server;
+use crate::protocol::feed::{Feed, Next};
+use crate::protocol::message::Version;
+use crate::protocol::reject::{Close, CloseCode, Reject};
+use crate::server::context::{Context, Stage};
+use crate::server::document::{LEFT, SHUTDOWN};
+use crate::server::documents::Handle;
+use crate::server::link::{Command, End, Ending, ToWriter};
+use crate::server::load;
+use crate::server::ring::{Encoded, SharedRing};
+use crate::server::socket::Gauge;
+use crate::storage::{Record, StoreError};
+
+/// Most entries and answers in one write.
+const BATCH_MAX: usize = 64;
+
+/// Bytes of the log that a session reads at once while it catches up.
+const LOG_BYTES_MAX: usize = 256 << 10;
+
+/// The half of a session that speaks.
+pub(super) struct Writer {
+    session: SessionId,
+    doc: DocId,
+    context: Arc<Context>,
+    sink: SplitSink<WebSocket, Message>,
+    gauge: Arc<Gauge>,
+    from_document: mpsc::Receiver<ToWriter>,
+    queue: mpsc::Sender<Command>,
+    ring: Arc<SharedRing>,
+    bell: watch::Receiver<ServerSeq>,
+    ending: Arc<Ending>,
+    pulse: Arc<Pulse>,
+    was_pinged: bool,
+    /// `None` until the session has joined, or was refused.
+    feed: Option<Feed>,
+    /// The places of the answers in the feed, in its order.
+    places: VecDeque<Option<OwnedSemaphorePermit>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        sink: SplitSink<WebSocket, Message>,
+        from_document: mpsc::Receiver<ToWriter>,
+        parts: &Parts,
+        handle: &Handle,
+        surroundings: &Surroundings,
+    ) -> Self {
+        Self {
+            session: parts.session,
+            doc: parts.doc.clone(),
+            context: Arc::clone(&surroundings.context),
+            sink,
+            gauge: Arc::clone(&surroundings.gauge),
+            from_document,
+            queue: handle.queue.clone(),
+            bell: handle.ring.subscribe(),
+            ring: Arc::clone(&handle.ring),
+            ending: Arc::clone(&parts.ending),
+            pulse: Arc::clone(&parts.pulse),
+            was_pinged: false,
+            feed: None,
+            places: VecDeque::new(),
+        }
+    }
+
+    /// Speaks until the session ends. True if a close frame was sent.
+    pub(super) async fn run(mut self) -> bool {
+        let end = self.until_end().await;
+        let was_closed = match &end {
+            End::Close(close) => self.close(close).await,
+            End::Gone => false,
+        };
+        // Now the reader may stop as well.
+        self.ending.end(end);
+        was_closed
+    }
+
+    async fn until_end(&mut self) -> End {
+        let (ending, context) = (Arc::clone(&self.ending), Arc::clone(&self.context));
+        let shutdown = context.reached(Stage::Sessions);
+        tokio::pin!(shutdown);
+        loop {
+            // An end breaks off whatever is being written: who does not read must not delay it.
+            tokio::select! {
+                biased;
+                end = ending.ended() => return end,
+                () = &mut shutdown => return End::Close(SHUTDOWN),
+                turn = self.turn() => match turn {
+                    Ok(()) => {}
+                    Err(end) => return end,
+                },
+            }
+        }
+    }
+
+    async fn close(&mut self, close: &Close) -> bool {
+        debug!(session = self.session.0, doc = %self.doc, code = close.code.number(), close.reason, "closing");
+        self.context.metrics.closed(close.code.number(), close.reason);
+        let sent = timeout(self.context.config.timeouts.close, self.sink.send(close_message(close))).await;
+        sent.is_ok_and(|sent| sent.is_ok())
+    }
+
+    /// Sends everything there is, then waits until there may be more.
+    async fn turn(&mut self) -> Result<(), End> {
+        while self.advance().await? {}
+        let next_ping = self.next_ping();
+        tokio::select! {
+            message = self.from_document.recv() => self.take(message.ok_or(End::Close(LEFT))?),
+            // The ring is ours too, so its bell is never gone.
+            _ = self.bell.changed(), if self.feed.is_some() => {}
+            () = sleep(next_ping) => self.ping().await?,
+        }
+        while let Ok(message) = self.from_document.try_recv() {
+            self.take(message);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: ToWriter) {
+        match (message, &mut self.feed) {
+            (ToWriter::Join(plan), _) => self.feed = Some(Feed::joined(plan)),
+            (ToWriter::Answer { after, message, place }, Some(feed)) => {
+                feed.answer(after, message);
+                self.places.push_back(place);
+            }
+            (ToWriter::Refuse { after, error, close }, Some(feed)) => feed.refuse(after, error, close),
+            (ToWriter::Refuse { after, error, close }, None) => {
+                self.feed = Some(Feed::refused(self.doc.clone(), after, error, close));
+            }
+            (ToWriter::Discard { after }, Some(feed)) => feed.discard(after),
+            // Nothing is said to a session, or taken back from one, that has not joined.
+            (ToWriter::Answer { .. } | ToWriter::Discard { .. }, None) => {}
+        }
+    }
+
+    /// Sends what the feed has next, as one write. False if it has nothing.
+    async fn advance(&mut self) -> Result<bool, End> {
+        let Some(feed) = &mut self.feed else { return Ok(false) };
+        let (mut batch, mut rest) = (Vec::new(), None);
+        {
+            let ring = self.ring.lock();
+            while batch.len() < BATCH_MAX && rest.is_none() {
+                match feed.next(&ring, &self.context.limits) {
+                    next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
+                    next => rest = Some(next),
+                }
+            }
+        }
+        let version = feed.version();
+        if !batch.is_empty() {
+            self.write_all(&batch, version).await?;
+            self.free_places();
+        }
+        match rest {
+            Some(Next::ReadLog { after }) => self.read_log(after).await.map(|()| true),
+            Some(Next::Resync) => self.resync(version).await.map(|()| true),
+            Some(Next::Close(close)) => Err(End::Close(close)),
+            Some(Next::Idle) => Ok(false),
+            Some(Next::Message(_) | Next::Entry { .. }) | None => Ok(true),
+        }
+    }
+
+    /// Frees the places of answers that were written.
+    fn free_places(&mut self) {
+        let waiting = self.feed.as_ref().map_or(0, Feed::answer_count);
+        self.places.drain(..self.places.len().saturating_sub(waiting));
+    }
+
+    async fn write_all(&mut self, batch: &[Next<Encoded>], version: Version) -> Result<(), End> {
+        let context = Arc::clone(&self.context);
+        self.write(batch.iter().flat_map(|next| frames(next, version, &context))).await
+    }
+
+    /// Writes frames, as many as fit into one packet. Fails if the peer takes nothing for too long.
+    async fn write(&mut self, frames: impl Iterator<Item = Message>) -> Result<(), End> {
+        let mut count = 0;
+        let send = async {
+            for frame in frames {
+                self.sink.feed(frame).await?;
+                count += 1;
+            }
+            self.sink.flush().await
+        };
+        let result = with_progress(&self.gauge, self.context.config.timeouts.write, send).await;
+        self.context.metrics.frames_sent.inc_by(count);
+        if result == Err(End::Gone) {
+            debug!(session = self.session.0, doc = %self.doc, "the connection is broken or stuck");
+        }
+        result
+    }
+
+    /// Sends a part of the log to a session that has not caught up.
+    async fn read_log(&mut self, after: ServerSeq) -> Result<(), End> {
+        let internal = End::Close(Reject::DocumentStopped.close());
+        self.context.metrics.log_reads.inc();
+        let (doc, head) = (self.doc.clone(), self.ring.lock().head());
+        let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
+        let records = match read {
+            Some(Ok(records)) if !records.is_empty() => records,
+            Some(Err(StoreError::Truncated { .. })) => {
+                self.feed.iter_mut().for_each(Feed::truncated);
+                return Ok(());
+            }
+            Some(Ok(_)) | None => {
+                error!(doc = %self.doc, %after, %head, "the log gives nothing");
+                return Err(internal);
+            }
+            Some(Err(error)) => {
+                error!(doc = %self.doc, %error, "the log cannot be read");
+                return Err(internal);
+            }
+        };
+        for records in records.chunks(BATCH_MAX) {
+            if !self.send_records(records).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends records of the log. False if the session needs the state in place of one of them.
+    async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
+        let Some(feed) = &mut self.feed else { return Ok(false) };
+        let (mut batch, version) = (Vec::new(), feed.version());
+        let mut is_complete = true;
+        for record in records {
+            let entry = load::decode(&self.doc, record).map_err(|error| {
+                error!(doc = %self.doc, %error, "the log cannot be read");
+                End::Close(Reject::DocumentStopped.close())
+            })?;
+            if entry.before() > feed.cursor() {
+                feed.truncated();
+                is_complete = false;
+                break;
+            }
+            match feed.take(&Encoded::new(self.doc.clone(), entry), &self.context.limits) {
+                next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
+                // Covered by a resync.
+                Next::Idle => {}
+                Next::ReadLog { .. } | Next::Resync | Next::Close(_) => {
+                    is_complete = false;
+                    break;
+                }
+            }
+        }
+        self.write_all(&batch, version).await?;
+        Ok(is_complete)
+    }
+
+    /// Sends the durable state.
+    async fn resync(&mut self, version: Version) -> Result<(), End> {
+        self.context.metrics.resyncs.inc();
+        let cursor = self.feed.as_ref().map_or(ServerSeq(0), Feed::cursor);
+        let (reply, answer) = oneshot::channel();
+        let asked = self.queue.send(Command::Resync { version, cursor, reply }).await;
+        asked.map_err(|_| End::Close(LEFT))?;
+        let mut frames = answer.await.map_err(|_| End::Close(LEFT))?;
+        let encoded = match frames.wait_for(Option::is_some).await {
+            Ok(encoded) => encoded.clone(),
+            Err(_) => None,
+        };
+        let Some(state) = encoded else { return Err(End::Close(Reject::DocumentStopped.close())) };
+        self.write(state.frames.iter().cloned().map(Message::Text)).await?;
+        self.feed.iter_mut().for_each(|feed| feed.resynced(state.at));
+        Ok(())
+    }
+
+    /// How long until the peer is asked for a sign of life, or given up.
+    fn next_ping(&mut self) -> Duration {
+        let (timeouts, silence) = (&self.context.config.timeouts, self.pulse.silence());
+        self.was_pinged &= silence >= timeouts.ping;
+        let limit = if self.was_pinged { timeouts.ping + timeouts.pong } else { timeouts.ping };
+        limit.saturating_sub(silence)
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        let (timeouts, silence) = (&self.context.config.timeouts, self.pulse.silence());
+        if self.was_pinged && silence >= timeouts.ping + timeouts.pong {
+            return Err(End::Close(Close { code: CloseCode::TryAgain, reason: "ping_timeout" }));
+        }
+        if silence < timeouts.ping || self.was_pinged {
+            return Ok(());
+        }
+        self.was_pinged = true;
+        self.write([Message::Ping(Bytes::new())].into_iter()).await
+    }
+}
+
+/// The frames of one thing that a feed says.
+fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> Vec<Message> {
+    match next {
+        Next::Message(message) => vec![Message::Text(encode_server(message).into())],
+        Next::Entry { entry, after } => match version {
+            Version::V1 => entry.v1(*after, &context.limits).into_iter().map(Message::Text).collect(),
+            Version::V2 => vec![Message::Text(entry.v2())],
+        },
+        Next::ReadLog { .. } | Next::Resync | Next::Close(_) | Next::Idle => Vec::new(),
+    }
+}
+
+/// Waits for `send` as long as bytes move. A deadline for the whole would cut off whoever has a slow line.
+async fn with_progress(
+    gauge: &Gauge,
+    wait: Duration,
+    send: impl Future<Output = Result<(), axum::Error>>,
+) -> Result<(), End> {
+    tokio::pin!(send);
+    let mut written = gauge.written();
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut send => return sent.map_err(|_| End::Gone),
+            () = sleep(wait) => {
+                if gauge.written() == written {
+                    return Err(End::Gone);
+                }
+                written = gauge.written();
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! docs/protocol.md and the code say the same: codes, limits, requirement ids, and every example.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use collab_engine::protocol::codec::{DEPTH_MAX, ENVELOPE_BYTES_MAX, FEATURES, KEYS_MAX, decode_client, decode_server};
+use collab_engine::protocol::limits::Limits;
+use collab_engine::protocol::message::Version;
+use collab_engine::protocol::reject::{CloseCode, Reject, Retry};
+
+const PROTOCOL: &str = include_str!("../docs/protocol.md");
+
+/// The rows of the table whose heading begins with `heading`, without the heading and the line under it.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
+    let lines = PROTOCOL.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let rows: Vec<_> = lines.take_while(|line| line.starts_with('|')).map(cells).collect();
+    assert!(!rows.is_empty(), "no table begins with {heading:?}");
+    rows
+}
+
+#[test]
+fn every_refusal_is_in_the_table_with_its_close_code_and_advice() {
+    let advice = |retry| match retry {
+        Retry::Never => "never".to_owned(),
+        Retry::Rekey => "rekey".to_owned(),
+        Retry::Resync => "resync".to_owned(),
+        Retry::AfterMs(after) => format!("after_ms {after}"),
+    };
+    let known: Vec<_> = Reject::ALL
+        .iter()
+        .map(|reject| {
+            vec![format!("`{}`", reject.code()), reject.close().code.number().to_string(), advice(reject.retry())]
+        })
+        .collect();
+    let documented: Vec<_> = table("| code | close |").iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_close_code_is_in_the_table() {
+    let ours = [
+        CloseCode::GoingAway,
+        CloseCode::Protocol,
+        CloseCode::Unsupported,
+        CloseCode::Policy,
+        CloseCode::TooBig,
+        CloseCode::Internal,
+        CloseCode::Restart,
+        CloseCode::TryAgain,
+        CloseCode::TakenOver,
+    ];
+    // 1007 is the WebSocket layer's own.
+    let known: BTreeSet<String> =
+        ours.iter().map(|code| code.number()).chain([1007]).map(|code| code.to_string()).collect();
+    let documented: BTreeSet<String> = table("| close code |").iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_limit_is_in_the_table_with_its_default() {
+    let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).unwrap() else { panic!() };
+    let known: BTreeSet<_> = limits.iter().map(|(name, value)| (format!("`{name}`"), value.to_string())).collect();
+    let documented: BTreeSet<_> =
+        table("| limit | default |").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn fixed_bounds_and_features_are_named() {
+    let prose = PROTOCOL.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [
+        format!("an object has at most {KEYS_MAX} keys"),
+        format!("nested at most {DEPTH_MAX} deep"),
+        format!("`message_bytes_max` + {ENVELOPE_BYTES_MAX} bytes"),
+        format!("\"features\":{}", serde_json::to_string(FEATURES).unwrap()),
+    ] {
+        assert!(prose.contains(&text), "{text}");
+    }
+}
+
+/// The ids that are defined: rules, deviations, properties.
+fn defined() -> Vec<&'static str> {
+    let id = |line: &'static str| {
+        let text =
+            line.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start_matches("- ").trim_start();
+        let bold = text.strip_prefix("**")?;
+        let id = bold.split(['*', ' ', ':']).next()?;
+        is_id(id).then_some((id, text))
+    };
+    let mut ids = Vec::new();
+    for (id, text) in PROTOCOL.lines().filter_map(id) {
+        ids.push(id);
+        if id.starts_with("DEV-") || id.starts_with("P-") {
+            continue;
+        }
+        let binds = text.trim_start_matches(&format!("**{id}** (")).split(')').next().unwrap_or_default();
+        let (who, how) = binds.split_once(", ").unwrap_or_else(|| panic!("{id} binds {binds:?}"));
+        assert!(["server", "client", "both"].contains(&who), "{id} binds {who:?}");
+        assert!(["MUST", "SHOULD", "MAY"].contains(&how), "{id} binds {how:?}");
+    }
+    ids
+}
+
+fn is_id(word: &str) -> bool {
+    let Some((group, number)) = word.split_once('-') else { return false };
+    let is_group = group.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    is_group && group.starts_with(|c: char| c.is_ascii_uppercase()) && number.parse::<u32>().is_ok()
+}
+
+#[test]
+fn requirement_ids_are_unique() {
+    let ids = defined();
+    assert!(ids.len() > 100, "only {} ids found", ids.len());
+    let unique: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "an id is defined twice");
+}
+
+#[test]
+fn requirements_that_are_referred_to_exist() {
+    let ids: BTreeSet<&str> = defined().into_iter().collect();
+    let groups: BTreeSet<&str> = ids.iter().filter_map(|id| id.split('-').next()).collect();
+    let mut texts = vec![("docs/protocol.md".to_owned(), PROTOCOL.to_owned())];
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut texts);
+    let separates = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    for (path, text) in texts {
+        // Code may say `K-1` in an expression: only comments refer to rules.
+        let is_prose = |line: &&str| path.ends_with(".md") || line.trim_start().starts_with("//");
+        for word in text.lines().filter(is_prose).flat_map(|line| line.split(separates)) {
+            let is_ours = is_id(word) && word.split('-').next().is_some_and(|group| groups.contains(group));
+            assert!(!is_ours || ids.contains(word), "{path} refers to {word}, which is not defined");
+        }
+    }
+}
+
+fn sources(directory: &Path, texts: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).expect("the sources are there") {
+        let path = entry.expect("the sources can be listed").path();
+        if path.is_dir() {
+            sources(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("sources are text");
+            texts.push((path.display().to_string(), text));
+        }
+    }
+}
+
+#[test]
+fn every_example_is_a_message() {
+    let limits = Limits::default();
+    let examples =
+        PROTOCOL.split("```json\n").skip(1).filter_map(|block| block.split("```").next()).flat_map(str::lines);
+    let mut kinds = BTreeSet::new();
+    for example in examples {
+        let value: serde_json::Value = serde_json::from_str(example).unwrap();
+        let kind = value["type"].as_str().unwrap().to_owned();
+        let read = match kind.as_str() {
+            "ins" | "del" | "batch" => {
+                let frame = format!(
+                    r#"{{"type":"op","doc_id":"d","client_id":"c","client_msg_id":1,"answered":0,"epoch":0,"seen":0,"op":{example}}}"#
+                );
+                decode_client(&frame, Version::V2, &limits).map(drop)
+            }
+            "hello" | "op" | "sync" => {
+                let version = if value["client_msg_id"].is_string() { Version::V1 } else { Version::V2 };
+                decode_client(example, version, &limits).map(drop)
+            }
+            _ => decode_server(example, &limits).map(drop),
+        };
+        assert_eq!(read, Ok(()), "{example}");
+        kinds.insert(kind);
+    }
+    let all =
+        ["hello", "hello_ack", "op", "op_echo", "resync", "ack", "error", "sync", "synced", "ins", "del", "batch"];
+    assert_eq!(kinds, all.into_iter().map(str::to_owned).collect());
+}

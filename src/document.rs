@@ -126,7 +126,7 @@ impl Document {
     }
 
     /// Whether anything of an edit that was integrated has had no effect yet.
-    fn waits(&self, edit: &Edit) -> bool {
+    pub fn waits(&self, edit: &Edit) -> bool {
         let len = edit.count().min((INTEGER_MAX + 1).saturating_sub(edit.id().lamport.0));
         len > 0 && self.rga.extent(edit.id(), len) != (true, len)
     }

@@ -3,7 +3,7 @@
 // Clocks, files and the terminal are what a command line is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod replay;
+mod replay;
 mod serve;
 pub mod trace;
 

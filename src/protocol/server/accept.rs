@@ -118,11 +118,18 @@ impl ServerState {
         }
         self.tentative.head.checked_add(count).ok_or(Reject::DocumentFull)?;
         let inserted: u64 = edits.iter().filter(|edit| matches!(edit, Edit::Insert { .. })).map(Edit::count).sum();
-        let elements = self.content.document.rga().element_count() as u64 + self.tentative.element_count;
-        if inserted > 0 && elements + inserted > self.limits.document_elements_max {
+        if inserted > 0 && self.element_count() + inserted > self.limits.document_elements_max {
             return Err(Reject::DocumentFull);
         }
         Ok(())
+    }
+
+    /// Elements of the document, durable or not: tombstones, and what waits to become one.
+    fn element_count(&self) -> u64 {
+        // What waits is bounded by `waiting_per_document_max`, and nothing unless a version 1 client is out of order.
+        let waiting = self.content.document.waiting().filter(|edit| matches!(edit, Edit::Insert { .. }));
+        let waiting: u64 = waiting.map(Edit::count).sum();
+        self.content.document.rga().element_count() as u64 + waiting + self.tentative.element_count
     }
 
     /// The edits of a version 2 operation, in sequence: a later one may refer to what an earlier one inserts.

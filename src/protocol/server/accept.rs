@@ -242,7 +242,8 @@ impl ServerState {
     /// Whether an operation may wait for `missing`: only for an element that a version 1 client may still bring, near
     /// enough to come, and as long as there is room.
     fn check_may_wait(&self, client: &ReplicaId, missing: &ElementId) -> Result<(), Reject> {
-        if self.record(&missing.replica).is_some_and(|record| record.version == Version::V2) {
+        let is_recorded_v2 = self.record(&missing.replica).is_some_and(|record| record.version == Version::V2);
+        if is_recorded_v2 || self.live(&missing.replica).is_some_and(|member| member.version == Version::V2) {
             return Err(Reject::UnknownReference);
         }
         self.check_jump(missing.lamport, self.tentative.highest)?;

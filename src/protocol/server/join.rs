@@ -78,7 +78,7 @@ impl ServerState {
             && self.live(client).is_none_or(|member| fits(member.version, member.secret))
     }
 
-    fn live(&self, client: &ReplicaId) -> Option<&Member> {
+    pub(super) fn live(&self, client: &ReplicaId) -> Option<&Member> {
         self.by_client.get(client).and_then(|session| self.sessions.get(session))?.as_ref()
     }
 

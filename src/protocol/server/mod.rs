@@ -333,6 +333,7 @@ impl ServerState {
     fn on_foreign(&mut self, entries: &[Arc<Entry>], out: &mut Outputs) {
         let durable = self.content.head;
         let dropped = self.tentative.take();
+        self.tentative = Tentative::new(&self.content);
         self.fresh_term = self.fresh_term.or_else(|| dropped.iter().find_map(|(entry, _)| entry.term));
         let told: Vec<SessionId> = self
             .sessions

@@ -8,6 +8,8 @@
 mod accept;
 mod join;
 mod tentative;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

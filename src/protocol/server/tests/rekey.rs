@@ -147,3 +147,12 @@ fn a_retirement_reaches_version_1_as_a_resync() {
     shell.sync();
     assert_eq!(shell.read(v1), ["text 4: zxy"]);
 }
+
+#[test]
+fn a_successor_gets_no_state_older_than_its_greeting() {
+    let (mut shell, _) = two_messages();
+    let c = shell.join_with("C", replaces("A"));
+    assert_eq!(shell.feeds[&c].cursor(), ServerSeq(4), "a state must not be older than the cursor");
+    let b = shell.join_with("B", |_, v2| v2.resync = true);
+    assert_eq!(shell.feeds[&b].cursor(), ServerSeq(0), "others may share one");
+}

@@ -383,3 +383,7 @@ impl ReplicaState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "tests/rules/mod.rs"]
+mod rules;

@@ -65,7 +65,8 @@ impl Server {
 
     /// The status and body of a plain request.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let (head, body) = self.raw(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)).await;
+        let (head, body) =
+            self.raw(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)).await;
         (status(&head), body)
     }
 
@@ -257,7 +258,11 @@ pub(crate) mod v2 {
 
     /// Inserts behind the root.
     pub(crate) fn insert(client: &str, number: u64, lamport: u64, value: &str) -> Value {
-        op(client, number, json!({"type": "ins", "parent_id": [0, "root"], "id": [lamport, name(client)], "value": value}))
+        op(
+            client,
+            number,
+            json!({"type": "ins", "parent_id": [0, "root"], "id": [lamport, name(client)], "value": value}),
+        )
     }
 
     /// Joins; answers the `hello_ack`.

@@ -1,7 +1,7 @@
 //! A set of element ids, kept as ranges: what was deleted before it arrived.
 //!
-//! The ranges are maximal, so equal sets are equal values, and a set takes memory in proportion to its ranges, not to its
-//! ids: one small message can name four billion of them.
+//! The ranges are maximal, so equal sets are equal values, and a set takes memory in proportion to its ranges, not to
+//! its ids: one small message can name four billion of them.
 
 use std::collections::BTreeMap;
 
@@ -121,7 +121,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let (first, len) = (1 + (seed >> 33) % 40, 1 + (seed >> 50) % 6);
             let ids = first..first + len;
-            if (seed >> 60) % 2 == 0 {
+            if (seed >> 60).is_multiple_of(2) {
                 let new = ids.clone().filter(|lamport| model.insert(*lamport)).count();
                 assert_eq!(ranges.add(&id(first), len), new as u64);
             } else {

@@ -28,7 +28,7 @@ enum Command {
     /// Serve documents over WebSocket (the default)
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArgs),
-    /// Type a recorded editing history into a server, and check what comes of it
+    /// Type a recorded history into a server over WebSockets, and check what comes of it
     #[command(after_help = replay::EXIT_CODES)]
     Replay(replay::ReplayArgs),
 }
@@ -77,12 +77,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let result = match cli.command {
-        None => serve::run(cli.serve),
-        Some(Command::Serve(args)) => serve::run(args),
+    let served = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
     };
-    match result {
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, line }) => {
             eprintln!("collab-engine: {line}");

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::protocol::message::Durability;
 use crate::server::{self, Config, ServerError};
-use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store, StoreError};
+use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 
 /// How long work on threads may go on after the server has ended.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -131,15 +131,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Serves until a signal.
-pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     start_log(&args.log)?;
-    let config = config(&args);
+    let config = config(args);
     config.check().map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(listen_and_serve(&args, config));
+    let result = runtime.block_on(listen_and_serve(args, config));
     runtime.shutdown_timeout(THREADS_TIMEOUT);
     result
 }
@@ -190,7 +190,9 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             serve(config, Arc::new(MemoryStore::new()), listener, shutdown).await
         }
         StoreKind::Embedded => {
-            let store = Arc::new(EmbeddedStore::open(&args.data, EmbeddedOptions::default()).map_err(cannot_open)?);
+            let store = EmbeddedStore::open(&args.data, EmbeddedOptions::default());
+            let store = store.map_err(|error| Failure::store(format!("cannot open the store: {error}")))?;
+            let store = Arc::new(store);
             store.warnings().iter().for_each(|warning| warn!(warning, "store"));
             announce(address, &format!("in {}", args.data.display()));
             serve(config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
@@ -201,10 +203,6 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             }
         }
     }
-}
-
-fn cannot_open(error: StoreError) -> Failure {
-    Failure::store(format!("cannot open the store: {error}"))
 }
 
 /// The one line on standard output: scripts read the port from it.

@@ -82,13 +82,14 @@ impl Rga {
     }
 
     fn check_index(&self) -> Result<(), Violation> {
-        let mut keys: Vec<(Key, u32, u32)> = Vec::new();
+        let mut keys: Vec<(Key, u32, (u32, usize))> = Vec::new();
         for (number, leaf) in (0..).zip(&self.tree.leaves) {
-            keys.extend(leaf.segments.iter().map(|segment| (segment.key(), segment.len, number)));
+            let segments = leaf.segments.iter().enumerate();
+            keys.extend(segments.map(|(slot, segment)| (segment.key(), segment.len, (number, slot))));
         }
         keys.sort_unstable_by_key(|(key, ..)| (key.replica, key.lamport));
-        let mut end = None;
-        for (key, len, leaf) in &keys {
+        let (mut end, mut place) = (None, None);
+        for (key, len, (leaf, slot)) in &keys {
             let is_apart = end.is_none_or(|end: Key| end.replica != key.replica || end.lamport <= key.lamport);
             ensure(is_apart, "an id occurs twice")?;
             ensure(key.lamport > 0, "an element has the root's id")?;
@@ -97,7 +98,9 @@ impl Rga {
             // A gap ends an entry's range: then whatever exists behind an absent id begins an entry.
             let begins_entry = self.index.next(Key { lamport: key.lamport - 1, ..*key }) == Some(key.lamport);
             ensure(end == Some(*key) || begins_entry, "an entry reaches over ids that do not exist")?;
-            end = Some(key.plus(u64::from(*len)));
+            let is_in_order = place.is_none_or(|place| place < (*leaf, *slot));
+            ensure(is_in_order || begins_entry, "an entry's ids are not in document order")?;
+            (end, place) = (Some(key.plus(u64::from(*len))), Some((*leaf, *slot)));
         }
         let is_held = |(key, leaf): (Key, u32)| {
             self.tree

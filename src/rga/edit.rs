@@ -59,6 +59,7 @@ impl Rga {
             self.index.add(key, leaf);
             slot += 1;
         }
+        self.recent = leaf;
         self.element_count += u64::from(segment.len);
         self.highest = self.highest.max(segment.last().lamport);
         let before = self.tree.note_put(leaf, segment.chars(), key, &self.names) + before_in_leaf;
@@ -112,16 +113,11 @@ impl Rga {
     /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one.
     fn split(&mut self, left: u32, slot: usize) -> u32 {
         let right = self.tree.split_leaf(left, slot, &self.names);
-        let keys = |leaf: u32| self.tree.leaf(leaf).segments.iter().map(move |segment| (segment.key(), leaf));
-        let mut moved: Vec<(Key, u32)> = keys(right).collect();
-        if !moved.is_empty() {
-            moved.extend(keys(left));
-            // In the order of ids, so that an entry is only added where the entries before it do not say it already.
-            moved.sort_unstable_by_key(|(key, _)| (key.replica, key.lamport));
-            for (key, leaf) in moved {
-                if self.index.leaf(key) != Some(leaf) {
-                    self.index.add(key, leaf);
-                }
+        // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
+        // segment of that, which is met first, speaks for the rest.
+        for segment in &self.tree.leaf(right).segments {
+            if self.index.leaf(segment.key()) != Some(right) {
+                self.index.add(segment.key(), right);
             }
         }
         right
@@ -166,6 +162,7 @@ impl Rga {
         let key = node.segments[slot].key().plus(u64::from(offset));
         let (joined_left, joined_right) = node.bury(slot, offset, len);
         let segments = node.segments.len();
+        self.recent = leaf;
         let at = self.tree.note_buried(leaf, len as usize) + before_in_leaf;
         // Entries are at the beginnings of segments only, else a split would miss those inside.
         for joined in [joined_left.then_some(key), joined_right.then(|| key.plus(u64::from(len)))].into_iter().flatten()
@@ -179,8 +176,8 @@ impl Rga {
     }
 }
 
-/// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before it
-/// comes here; what comes here anyway must not break the sequence.
+/// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before
+/// it comes here; what comes here anyway must not break the sequence.
 pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
     let room = (INTEGER_MAX + 1).saturating_sub(lamport.0);
     if text.len() as u64 <= room {

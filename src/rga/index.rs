@@ -1,9 +1,10 @@
 //! Which leaf holds an id.
 //!
 //! An entry stands for consecutive ids in one leaf: from its key on, all ids that exist before the next entry of the
-//! same replica are in that leaf, and they follow each other without a gap. Its key begins a segment. So cutting a
-//! segment inside a leaf, which is what deleting does, changes nothing here; entries are only added where a leaf is split
-//! or an insertion does not extend a segment.
+//! same replica are in that leaf, and they follow each other without a gap, in document order too: they were one
+//! segment, into which others may have come. Its key begins a segment. So cutting a segment inside a leaf, which is what
+//! deleting does, changes nothing here; entries are only added where a leaf is split or an insertion does not extend a
+//! segment.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,9 @@ pub(super) struct Index {
 impl Index {
     /// The leaf that holds `key`, if anything does.
     pub(super) fn leaf(&self, key: Key) -> Option<u32> {
-        self.leaves.range((key.replica, 0)..=(key.replica, key.lamport)).next_back().map(|(_, leaf)| *leaf)
+        // A lower bound would cost a second descent.
+        let ((replica, _), leaf) = self.leaves.range(..=(key.replica, key.lamport)).next_back()?;
+        (*replica == key.replica).then_some(*leaf)
     }
 
     /// The Lamport value of the first entry of the same replica behind `key`. If `key` does not exist, the first id

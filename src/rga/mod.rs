@@ -6,8 +6,8 @@
 //! precedes the new one in sibling order. So the sequence of ids is state enough, and no parents are stored. A
 //! tombstone keeps its id and loses its character.
 //!
-//! The sequence is run-length encoded: neighbours with consecutive ids, all visible or all deleted, are one segment. A
-//! B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; `index` finds the leaf of
+//! The sequence is run-length encoded: neighbours with consecutive ids, all visible or all deleted, are one segment.
+//! A B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; `index` finds the leaf of
 //! an id; `names` gives replicas numbers. Everything is logarithmic in the number of segments. How the segments are cut
 //! and where they lie depends on history; equality, hash and [`Rga::runs`] do not.
 
@@ -18,6 +18,8 @@ mod leaf;
 mod names;
 mod runs;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use crate::id::{ElementId, Lamport};
@@ -39,6 +41,8 @@ pub struct Rga {
     tree: Tree,
     element_count: u64,
     highest: u64,
+    /// The leaf that was changed last: edits cluster, so it is asked before the index.
+    recent: u32,
 }
 
 impl Rga {
@@ -82,8 +86,11 @@ impl Rga {
     }
 
     fn find(&self, key: Key) -> Option<Place> {
-        let leaf = self.index.leaf(key)?;
-        self.tree.leaf(leaf).find(key).map(|(slot, offset)| Place { leaf, slot, offset })
+        let find_in = |leaf: u32| {
+            let (slot, offset) = self.tree.leaves.get(leaf as usize)?.find(key)?;
+            Some(Place { leaf, slot, offset })
+        };
+        find_in(self.recent).or_else(|| self.index.leaf(key).filter(|leaf| *leaf != self.recent).and_then(find_in))
     }
 
     fn find_id(&self, id: &ElementId) -> Option<Place> {

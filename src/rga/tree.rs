@@ -1,8 +1,8 @@
 //! The balanced tree over the leaves: a B+ tree in two vectors, linked by numbers.
 //!
-//! Each inner node keeps, for each child, the number of visible characters below it, which finds positions, and the last
-//! first-of-a-segment key below it in sibling order, which finds where a run of preceding siblings ends without walking
-//! over them. Elements never disappear, so nodes are only ever added; leaf 0 stays the leftmost one.
+//! Each inner node keeps, for each child, the number of visible characters below it, which finds positions, and the
+//! last first-of-a-segment key below it in sibling order, which finds where a run of preceding siblings ends without
+//! walking over them. Elements never disappear, so nodes are only ever added; leaf 0 stays the leftmost one.
 
 use super::leaf::Leaf;
 use super::names::{Key, Names};

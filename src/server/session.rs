@@ -41,7 +41,7 @@ enum Early {
     /// There is nobody any more.
     Gone,
     /// Closed with this; a version 2 client is told why first.
-    Refused { close: Close, error: Option<ServerMessage> },
+    Refused { close: Close, error: Option<Box<ServerMessage>> },
 }
 
 impl Early {
@@ -96,12 +96,9 @@ async fn join(socket: &mut WebSocket, surroundings: &Surroundings) -> Result<(He
         Err(OpenError::Full) => Reject::Overloaded,
         Err(OpenError::Load(_)) => Reject::DocumentStopped,
     };
-    let error = hello.v2.as_ref().map(|_| ServerMessage::Error {
-        doc: hello.doc.clone(),
-        reject: RejectCode::Known(reject),
-        retry: reject.retry(),
-        message: None,
-    });
+    let (doc, retry) = (hello.doc.clone(), reject.retry());
+    let error = ServerMessage::Error { doc, reject: RejectCode::Known(reject), retry, message: None };
+    let error = hello.v2.is_some().then(|| Box::new(error));
     Err(Early::Refused { close: reject.close(), error })
 }
 
@@ -121,7 +118,7 @@ async fn first_text(socket: &mut WebSocket, gauge: &Gauge) -> Result<Utf8Bytes, 
     }
 }
 
-async fn refuse(mut socket: WebSocket, close: Close, error: Option<ServerMessage>, surroundings: &Surroundings) {
+async fn refuse(mut socket: WebSocket, close: Close, error: Option<Box<ServerMessage>>, surroundings: &Surroundings) {
     let Surroundings { context, gauge, .. } = surroundings;
     let error = error.map(|error| Message::Text(encode_server(&error).into()));
     context.metrics.closed(close.code.number(), close.reason);

@@ -130,10 +130,12 @@ proptest! {
 
     #[test]
     fn delivery_order_duplicates_and_pieces_make_no_difference(
-        peers in 2..5_usize, sizes in node_sizes(), other in node_sizes(), steps in steps(30), orders in any::<[u64; 2]>(),
+        peers in 2..5_usize, sizes in node_sizes(), other in node_sizes(), steps in steps(30),
+        orders in any::<[u64; 2]>(),
     ) {
         let history = History::of(peers, sizes, &steps);
-        let [one, two] = [(sizes, orders[0]), (other, orders[1])].map(|(sizes, order)| deliver_somehow(&history.ops, sizes, order));
+        let one = deliver_somehow(&history.ops, sizes, orders[0]);
+        let two = deliver_somehow(&history.ops, other, orders[1]);
         prop_assert_eq!(one.waiting_count(), 0);
         prop_assert_eq!(&one, &two);
         prop_assert_eq!(hash_of(&one), hash_of(&two));
@@ -170,7 +172,8 @@ proptest! {
 
     #[test]
     fn what_is_typed_concurrently_does_not_interleave(
-        sizes in node_sizes(), steps in steps(20), at in any::<[u16; 3]>(), same_place in any::<bool>(), order in any::<u64>(),
+        sizes in node_sizes(), steps in steps(20), at in any::<[u16; 3]>(), same_place in any::<bool>(),
+        order in any::<u64>(),
     ) {
         let mut history = History::of(3, sizes, &steps);
         let ops = history.ops.clone();
@@ -197,7 +200,9 @@ proptest! {
     }
 
     #[test]
-    fn other_content_has_another_hash(peers in 1..4_usize, sizes in node_sizes(), steps in steps(20), at in any::<u16>()) {
+    fn other_content_has_another_hash(
+        peers in 1..4_usize, sizes in node_sizes(), steps in steps(20), at in any::<u16>(),
+    ) {
         let mut history = History::of(peers, sizes, &steps);
         let before = history.peers[0].document.clone();
         let position = fraction(before.rga().len() + 1, at);

@@ -394,3 +394,7 @@ impl ReplicaState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "tests/rules/mod.rs"]
+mod rules;

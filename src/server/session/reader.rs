@@ -91,7 +91,7 @@ impl Reader {
             self.pulse.pause(true);
             let place = self.place().await;
             self.pulse.pause(false);
-            let Some(place) = place else { return None };
+            let place = place?;
             let frame = tokio::select! {
                 biased;
                 _ = ending.ended() => return None,

@@ -237,8 +237,7 @@ impl Writer {
     /// Sends records of the log. False if the session needs the state in place of one of them.
     async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
-        let (mut batch, version) = (Vec::new(), feed.version());
-        let mut is_complete = true;
+        let (mut batch, version, mut goes_on) = (Vec::new(), feed.version(), true);
         for record in records {
             let entry = load::decode(&self.doc, record).map_err(|error| {
                 error!(doc = %self.doc, %error, "the log cannot be read");
@@ -246,21 +245,21 @@ impl Writer {
             })?;
             if entry.before() > feed.cursor() {
                 feed.truncated();
-                is_complete = false;
+                goes_on = false;
                 break;
             }
             match feed.take(&Encoded::new(self.doc.clone(), entry), &self.context.limits) {
-                next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
-                // Covered by a resync.
+                next @ (Next::Entry { .. } | Next::Message(_)) => batch.push(next),
+                // A resync that was sent already has covered it.
                 Next::Idle => {}
-                Next::ReadLog { .. } | Next::Resync | Next::Close(_) => {
-                    is_complete = false;
+                Next::Resync | Next::ReadLog { .. } | Next::Close(_) => {
+                    goes_on = false;
                     break;
                 }
             }
         }
         self.write_all(&batch, version).await?;
-        Ok(is_complete)
+        Ok(goes_on)
     }
 
     /// Sends the durable state.

@@ -361,8 +361,8 @@ impl World {
     /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
     /// next frame, other than a resync, for a client that makes no more edits.
     pub fn commuting(&self) -> Option<Action> {
-        let Budget { edits, breaks, crashes, truncations, foreign, rekeys } = &self.budget;
-        if [breaks, crashes, truncations, foreign, rekeys].iter().any(|left| **left > 0) {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys, swaps } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys, swaps].iter().any(|left| **left > 0) {
             return None;
         }
         let node = self.node.as_ref()?;

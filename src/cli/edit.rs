@@ -10,6 +10,7 @@ use crate::client::{Client, ClientError, Event, Status};
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  everything typed is durable on the server, or the input ended
+  1  an internal error
   2  wrong usage
   4  the server was not reached, or does not serve this client";
 
@@ -34,31 +35,35 @@ pub(super) struct TypeArgs {
 
 /// Puts lines at the end of a document; each is confirmed once it is durable.
 pub(super) fn run_type(args: &TypeArgs) -> ExitCode {
-    finish(block_on(type_lines(args)))
+    run(type_lines(args))
 }
 
 /// Shows a document, and shows it again whenever it changes.
 pub(super) fn run_watch(args: &DocumentArgs) -> ExitCode {
-    finish(block_on(watch(args)))
+    run(watch(args))
 }
 
-fn block_on(task: impl Future<Output = Result<(), ClientError>>) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let result = runtime.block_on(task).map_err(|error| error.to_string());
+/// Runs a task to its end; the exit code that tells how it went.
+fn run(task: impl Future<Output = Result<(), ClientError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
+    };
+    let result = runtime.block_on(task);
     // A thread may still be waiting for standard input.
     runtime.shutdown_background();
-    result
-}
-
-fn finish(result: Result<(), String>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            eprintln!("collab-engine: {line}");
-            ExitCode::from(4)
+        Err(error @ (ClientError::Url { .. } | ClientError::Tls { .. } | ClientError::DocName { .. })) => {
+            fail(2, &error.to_string())
         }
+        Err(error) => fail(4, &error.to_string()),
     }
+}
+
+fn fail(code: u8, line: &str) -> ExitCode {
+    eprintln!("collab-engine: {line}");
+    ExitCode::from(code)
 }
 
 async fn type_lines(args: &TypeArgs) -> Result<(), ClientError> {

@@ -3,7 +3,7 @@
 //! [`Content::integrate`] is the only thing that changes it, on a running server and at a restart alike. It does not
 //! judge; it only refuses an entry that does not follow on the last one, which is our bug or a damaged log.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -185,8 +185,7 @@ impl Content {
             self.waiting_of.extend(edits.map(|edit| (edit, entry.origin.clone())));
         }
         if integrated == Integrated::Waiting || self.document.waiting_count() < before {
-            let waiting: BTreeSet<&Edit> = self.document.waiting().collect();
-            self.waiting_of.retain(|edit, _| waiting.contains(edit));
+            self.waiting_of.retain(|edit, _| self.document.waits(edit));
         }
     }
 
@@ -244,8 +243,7 @@ impl Content {
         if self.document.highest() > self.highest {
             return Err(Violation::State("an element is above the document's highest lamport"));
         }
-        let waiting: BTreeSet<&Edit> = self.document.waiting().collect();
-        if !self.waiting_of.keys().all(|edit| waiting.contains(edit)) {
+        if !self.waiting_of.keys().all(|edit| self.document.waits(edit)) {
             return Err(Violation::State("somebody is said to wait for an edit that does not wait"));
         }
         if self.terms.iter().any(|(_, first)| *first > self.head) {

@@ -4,14 +4,16 @@
 //! included, ends in the same content. Both ends of the protocol keep their text in it. It does not judge: whether an
 //! operation is acceptable is decided in `protocol::server` before it is numbered.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ElementId, Lamport, ReplicaId};
+use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
-use crate::rga::{Rga, Run};
+use crate::ranges::IdRanges;
+use crate::rga::{NodeSizes, Rga, Run, within_clock};
 
 /// A change of the visible text, in scalar values; each position as of after the changes before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +41,7 @@ pub enum Integrated {
     Applied,
     /// Everything was there already.
     Duplicate,
-    /// At least one edit waits for an element that is not there.
+    /// At least one edit waits for an element that is not there, whether it has just come or waits already.
     Waiting,
 }
 
@@ -50,9 +52,14 @@ type Missing = (ReplicaId, Lamport);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Document {
     rga: Rga,
-    /// Edits by the element that they miss. A delete stands under the first id that it misses.
+    /// Insertions by the element behind which they go, and which they miss.
     waiting: BTreeMap<Missing, BTreeSet<Edit>>,
-    waiting_count: usize,
+    waiting_insert_count: usize,
+    /// Ids that were deleted and have not arrived. The ids of one deletion may arrive one by one, in any order, so
+    /// each waits for itself.
+    deleted_ahead: IdRanges,
+    /// Of everything inserted, waiting or not. What waits is never dropped, so this never falls.
+    highest: Lamport,
 }
 
 /// A document's content as plain data, independent of how it is held: canonical, so equal content gives equal states.
@@ -70,6 +77,11 @@ impl Document {
         Self::default()
     }
 
+    /// An empty document whose sequence has nodes of these sizes.
+    pub fn with_node_sizes(sizes: NodeSizes) -> Self {
+        Self { rga: Rga::with_node_sizes(sizes), ..Self::default() }
+    }
+
     /// The sequence.
     pub fn rga(&self) -> &Rga {
         &self.rga
@@ -80,52 +92,56 @@ impl Document {
         self.rga.text()
     }
 
-    /// What waits, in a fixed order.
+    /// The insertions that wait, in a fixed order.
     pub fn waiting(&self) -> impl Iterator<Item = &Edit> {
         self.waiting.values().flatten()
     }
 
-    /// How many edits wait.
+    /// The ids that were deleted before they arrived, as ranges (first id, how many) in a fixed order.
+    pub fn deleted_ahead(&self) -> impl Iterator<Item = (ElementId, u64)> {
+        self.deleted_ahead.iter()
+    }
+
+    /// How much waits: insertions, and single ids that were deleted before they arrived.
     pub fn waiting_count(&self) -> usize {
-        self.waiting_count
+        self.waiting_insert_count.saturating_add(usize::try_from(self.deleted_ahead.count()).unwrap_or(usize::MAX))
     }
 
     /// The largest Lamport value that the document holds: tombstones and waiting insertions included (W5).
     pub fn highest(&self) -> Lamport {
-        let last = |edit: &Edit| match edit {
-            Edit::Insert { id, .. } => id.lamport.checked_add(edit.count() - 1),
-            Edit::Delete { .. } => None,
-        };
-        self.waiting().filter_map(last).fold(self.rga.highest(), Lamport::max)
+        self.highest
     }
 
     /// Integrates an operation; adds what became visible or vanished to `deltas`.
     pub fn integrate(&mut self, op: &Op, deltas: &mut Vec<Delta>) -> Integrated {
-        let waiting_before = self.waiting_count;
         let mut changed = false;
         for edit in op.edits() {
             changed |= self.integrate_edit(edit, deltas);
         }
-        match (self.waiting_count > waiting_before, changed) {
+        match (self.waiting_count() > 0 && op.edits().iter().any(|edit| self.waits(edit)), changed) {
             (true, _) => Integrated::Waiting,
             (false, true) => Integrated::Applied,
             (false, false) => Integrated::Duplicate,
         }
     }
 
+    /// Whether anything of an edit that was integrated has had no effect yet.
+    pub fn waits(&self, edit: &Edit) -> bool {
+        let len = edit.count().min((INTEGER_MAX + 1).saturating_sub(edit.id().lamport.0));
+        len > 0 && self.rga.extent(edit.id(), len) != (true, len)
+    }
+
     /// Integrates one edit, and everything that waited for what it inserts. A work list, not recursion: a chain of
     /// waiting edits may be as long as the buffer.
     fn integrate_edit(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
         let mut changed = self.apply(edit, deltas);
-        if self.waiting.is_empty() {
+        if self.waiting_count() == 0 {
             return changed;
         }
-        let mut arrived = vec![edit.clone()];
+        let mut arrived = self.release(edit);
         while let Some(edit) = arrived.pop() {
-            for released in self.release(&edit) {
-                changed |= self.apply(&released, deltas);
-                arrived.push(released);
-            }
+            changed |= self.apply(&edit, deltas);
+            arrived.extend(self.release(&edit));
         }
         changed
     }
@@ -133,17 +149,22 @@ impl Document {
     /// Takes out what waited for the elements that `edit` inserted, if it did insert them.
     fn release(&mut self, edit: &Edit) -> Vec<Edit> {
         let Edit::Insert { id, .. } = edit else { return Vec::new() };
-        let Some(last) = id.checked_add(edit.count() - 1).filter(|_| self.rga.contains(id)) else { return Vec::new() };
-        let range = (id.replica.clone(), id.lamport)..=(id.replica.clone(), last.lamport);
+        if !self.rga.contains(id) {
+            return Vec::new();
+        }
+        let (count, last) = (edit.count(), last_of(edit));
+        let range = (id.replica.clone(), id.lamport)..=(id.replica.clone(), last);
         let keys: Vec<Missing> = self.waiting.range(range).map(|(key, _)| key.clone()).collect();
-        let released: Vec<Edit> = keys.iter().filter_map(|key| self.waiting.remove(key)).flatten().collect();
-        self.waiting_count -= released.len();
+        let mut released: Vec<Edit> = keys.iter().filter_map(|key| self.waiting.remove(key)).flatten().collect();
+        self.waiting_insert_count -= released.len();
+        released.extend(deletes(self.deleted_ahead.take(id, count)));
         released
     }
 
-    fn wait(&mut self, missing: &ElementId, edit: Edit) -> bool {
-        let added = self.waiting.entry((missing.replica.clone(), missing.lamport)).or_default().insert(edit);
-        self.waiting_count += usize::from(added);
+    fn wait(&mut self, parent: &ElementId, insert: Edit) -> bool {
+        self.highest = self.highest.max(last_of(&insert));
+        let added = self.waiting.entry((parent.replica.clone(), parent.lamport)).or_default().insert(insert);
+        self.waiting_insert_count += usize::from(added);
         added
     }
 
@@ -155,45 +176,48 @@ impl Document {
     }
 
     fn apply_insert(&mut self, parent: &ElementId, id: &ElementId, text: &str, deltas: &mut Vec<Delta>) -> bool {
-        let (mut parent, mut id, mut text) = (parent.clone(), id.clone(), text);
+        let (mut parent, mut id) = (Cow::Borrowed(parent), Cow::Borrowed(id));
+        let mut rest = within_clock(id.lamport, text);
+        let mut left = rest.chars().count() as u64;
         let mut changed = false;
-        while !text.is_empty() {
-            let (exists, extent) = self.rga.extent(&id, text.chars().count() as u64);
-            let split = text.char_indices().nth(extent as usize).map_or(text.len(), |(at, _)| at);
-            let (here, rest) = text.split_at(split);
+        while left > 0 {
+            let (exists, extent) = self.rga.extent(&id, left);
+            let end = if extent == left { rest.len() } else { byte_of(rest, extent) };
+            let (here, behind) = rest.split_at(end);
             if !exists {
-                match self.rga.insert(&parent, &id, here) {
-                    Some(at) => deltas.push(Delta::Insert { at, text: here.to_owned() }),
-                    None => {
-                        let edit = Edit::Insert { parent: parent.clone(), id, text: text.to_owned() };
-                        return self.wait(&parent, edit) || changed;
-                    }
-                }
+                let Some(at) = self.rga.insert(&parent, &id, here) else {
+                    let edit = Edit::Insert {
+                        parent: parent.clone().into_owned(),
+                        id: id.into_owned(),
+                        text: rest.to_owned(),
+                    };
+                    return self.wait(&parent, edit) || changed;
+                };
+                deltas.push(Delta::Insert { at, text: here.to_owned() });
+                self.highest = self.highest.max(self.rga.highest());
                 changed = true;
             }
+            left -= extent;
             let (Some(last), Some(next)) = (id.checked_add(extent - 1), id.checked_add(extent)) else { break };
-            (parent, id, text) = (last, next, rest);
+            (parent, id, rest) = (Cow::Owned(last), Cow::Owned(next), behind);
         }
         changed
     }
 
     fn apply_delete(&mut self, id: &ElementId, len: u32, deltas: &mut Vec<Delta>) -> bool {
         let before = deltas.len();
-        let (mut id, mut left) = (id.clone(), u64::from(len));
+        let (mut id, mut left) = (Cow::Borrowed(id), u64::from(len));
         let mut waits = false;
         while left > 0 {
             let (exists, extent) = self.rga.extent(&id, left);
             if exists {
                 self.rga.delete(&id, extent as u32, |at, len| deltas.push(Delta::Delete { at, len }));
             } else {
-                // One entry per missing id: the ids of a range may arrive one by one.
-                for missing in (0..extent).filter_map(|distance| id.checked_add(distance)) {
-                    waits |= self.wait(&missing, Edit::Delete { id: missing.clone(), len: 1 });
-                }
+                waits |= self.deleted_ahead.add(&id, extent) > 0;
             }
             left -= extent;
             match id.checked_add(extent) {
-                Some(next) => id = next,
+                Some(next) => id = Cow::Owned(next),
                 None => break,
             }
         }
@@ -202,7 +226,8 @@ impl Document {
 
     /// The content as plain data.
     pub fn state(&self) -> DocumentState {
-        DocumentState { runs: self.rga.runs(), waiting: self.waiting().cloned().collect() }
+        let waiting = self.waiting().cloned().chain(deletes(self.deleted_ahead()));
+        DocumentState { runs: self.rga.runs(), waiting: waiting.collect() }
     }
 
     /// Builds the content that [`Document::state`] described.
@@ -210,11 +235,17 @@ impl Document {
     /// # Errors
     /// [`Violation::State`] if the state contradicts itself, or something waits that need not.
     pub fn from_state(state: &DocumentState) -> Result<Self, Violation> {
-        let mut document = Self { rga: Rga::from_runs(&state.runs)?, ..Self::default() };
+        let rga = Rga::from_runs(&state.runs)?;
+        let mut document = Self { highest: rga.highest(), rga, ..Self::default() };
+        let mut deltas = Vec::new();
         for edit in &state.waiting {
-            let before = document.waiting_count;
-            document.integrate_edit(edit, &mut Vec::new());
-            if document.waiting_count <= before {
+            let waits = match edit {
+                Edit::Insert { .. } => 1,
+                Edit::Delete { len, .. } => *len as usize,
+            };
+            let expected = document.waiting_count().saturating_add(waits);
+            document.integrate_edit(edit, &mut deltas);
+            if waits == 0 || document.waiting_count() != expected || !deltas.is_empty() {
                 return Err(Violation::State("an edit is said to wait, but what it needs is there"));
             }
         }
@@ -227,7 +258,8 @@ impl Document {
     /// [`Violation::State`] names what does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.rga.check()?;
-        if self.waiting().count() != self.waiting_count {
+        self.deleted_ahead.check()?;
+        if self.waiting().count() != self.waiting_insert_count {
             return Err(Violation::State("the number of waiting edits is miscounted"));
         }
         let arrived = |(replica, lamport): &Missing| {
@@ -236,11 +268,18 @@ impl Document {
         if self.waiting.keys().any(arrived) {
             return Err(Violation::State("an edit waits for an element that is there"));
         }
+        if self.deleted_ahead().any(|(id, len)| self.rga.extent(&id, len) != (false, len)) {
+            return Err(Violation::State("a deletion waits for an element that is there"));
+        }
+        if self.waiting().map(last_of).fold(self.rga.highest(), Lamport::max) != self.highest {
+            return Err(Violation::State("the highest Lamport value is wrong"));
+        }
         Ok(())
     }
 
     /// Makes the operation that inserts `text` at `position`, for the caller to integrate. Its ids exceed everything
-    /// that the document holds (W5). `None` if the position is beyond the end, the text is empty or the clock is at its end.
+    /// that the document holds (W5). `None` if the position is beyond the end, the text is empty or the clock is at its
+    /// end.
     pub fn local_insert(&self, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
         let parent = match position.checked_sub(1) {
             None => ElementId::root(),
@@ -260,5 +299,139 @@ impl Document {
             1 => edits.pop().map(|(id, len)| Op::Edit(Edit::Delete { id, len })),
             _ => Some(Op::Batch(edits.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())),
         }
+    }
+}
+
+/// The Lamport value of the last element that an insertion mints.
+fn last_of(insert: &Edit) -> Lamport {
+    Lamport(insert.id().lamport.0.saturating_add(insert.count().saturating_sub(1)).min(INTEGER_MAX))
+}
+
+/// Where the character at `position` begins, or the text's end.
+fn byte_of(text: &str, position: u64) -> usize {
+    text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at)
+}
+
+/// The deletions of ranges of ids, each as long as a deletion can be.
+fn deletes(ranges: impl IntoIterator<Item = (ElementId, u64)>) -> impl Iterator<Item = Edit> {
+    const LEN_MAX: u64 = u32::MAX as u64;
+    ranges.into_iter().flat_map(|(id, len)| {
+        (0..len.div_ceil(LEN_MAX)).filter_map(move |piece| {
+            let start = piece * LEN_MAX;
+            Some(Edit::Delete { id: id.checked_add(start)?, len: (len - start).min(LEN_MAX) as u32 })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rga::RunContent;
+
+    fn id(lamport: u64, name: &str) -> ElementId {
+        ElementId::new(lamport, &ReplicaId::new(name))
+    }
+
+    fn insert(parent: ElementId, id: ElementId, text: &str) -> Op {
+        Op::Edit(Edit::Insert { parent, id, text: text.into() })
+    }
+
+    fn delete(id: ElementId, len: u32) -> Op {
+        Op::Edit(Edit::Delete { id, len })
+    }
+
+    fn integrate(document: &mut Document, op: &Op) -> Integrated {
+        let integrated = document.integrate(op, &mut Vec::new());
+        document.check().unwrap();
+        integrated
+    }
+
+    #[test]
+    fn an_operation_waits_until_all_of_it_has_happened() {
+        let mut document = Document::new();
+        let (first, second) = (insert(ElementId::root(), id(1, "a"), "ab"), insert(id(2, "a"), id(3, "b"), "c"));
+        assert_eq!(integrate(&mut document, &second), Integrated::Waiting);
+        assert_eq!(integrate(&mut document, &second), Integrated::Waiting, "a duplicate waits no less");
+        assert_eq!(document.highest(), Lamport(3));
+        assert_eq!(document.waiting_count(), 1);
+        assert_eq!(integrate(&mut document, &first), Integrated::Applied);
+        assert_eq!(integrate(&mut document, &second), Integrated::Duplicate);
+        assert_eq!(document.text(), "abc");
+    }
+
+    /// What is released and what is newly kept must not be set off against each other.
+    #[test]
+    fn a_batch_that_releases_one_edit_and_keeps_another_waits() {
+        let mut document = Document::new();
+        integrate(&mut document, &insert(id(1, "a"), id(2, "a"), "b"));
+        let Op::Edit(first) = insert(ElementId::root(), id(1, "a"), "a") else { unreachable!() };
+        let Op::Edit(stranger) = insert(id(7, "z"), id(8, "a"), "x") else { unreachable!() };
+        assert_eq!(integrate(&mut document, &Op::Batch(vec![first, stranger])), Integrated::Waiting);
+        assert_eq!((document.text().as_str(), document.waiting_count()), ("ab", 1));
+    }
+
+    #[test]
+    fn ids_deleted_ahead_arrive_one_by_one() {
+        let mut document = Document::new();
+        assert_eq!(integrate(&mut document, &delete(id(2, "a"), u32::MAX)), Integrated::Waiting);
+        assert_eq!(document.waiting_count(), u32::MAX as usize, "counted, not held one by one");
+        let mut deltas = Vec::new();
+        document.integrate(&insert(ElementId::root(), id(1, "a"), "abc"), &mut deltas);
+        document.check().unwrap();
+        let (at, len) = (1, 2);
+        assert_eq!(deltas, [Delta::Insert { at: 0, text: "abc".into() }, Delta::Delete { at, len }]);
+        assert_eq!(document.waiting_count(), u32::MAX as usize - 2);
+        assert_eq!(Document::from_state(&document.state()).as_ref(), Ok(&document));
+    }
+
+    #[test]
+    fn what_cannot_wait_is_no_state() {
+        let runs = vec![Run { id: id(1, "a"), content: RunContent::Text("abc".into()) }];
+        let wait = |waiting: Vec<Op>| {
+            let waiting = waiting.iter().flat_map(Op::edits).cloned().collect();
+            Document::from_state(&DocumentState { runs: runs.clone(), waiting })
+        };
+        let stranger = || insert(id(9, "z"), id(10, "z"), "x");
+        assert!(wait(vec![stranger(), delete(id(4, "a"), u32::MAX)]).is_ok());
+        for (what, waiting) in [
+            ("an insertion whose parent is there", vec![insert(id(1, "a"), id(5, "a"), "x")]),
+            ("an insertion that is there", vec![insert(ElementId::root(), id(1, "a"), "abc")]),
+            ("the same insertion twice", vec![stranger(), stranger()]),
+            ("an insertion of nothing", vec![insert(id(9, "z"), id(10, "z"), "")]),
+            ("a deletion of what is there", vec![delete(id(1, "a"), 1)]),
+            ("a deletion of what is there in part", vec![delete(id(3, "a"), 2)]),
+            ("overlapping deletions", vec![delete(id(4, "a"), 2), delete(id(5, "a"), 2)]),
+            ("a deletion of nothing", vec![delete(id(4, "a"), 0)]),
+            ("what is waited for", vec![stranger(), insert(ElementId::root(), id(9, "z"), "x")]),
+        ] {
+            assert!(wait(waiting).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_long_chain_of_waiting_edits_needs_no_stack() {
+        let mut document = Document::new();
+        for lamport in (2..=20_000).rev() {
+            document.integrate(&insert(id(lamport - 1, "a"), id(lamport, "a"), "x"), &mut Vec::new());
+        }
+        assert_eq!(document.waiting_count(), 19_999);
+        assert_eq!(integrate(&mut document, &insert(ElementId::root(), id(1, "a"), "x")), Integrated::Applied);
+        assert_eq!(document.rga().len(), 20_000);
+    }
+
+    #[test]
+    fn the_clock_ends_where_it_ends() {
+        let mut document = Document::new();
+        let mut deltas = Vec::new();
+        document.integrate(&insert(ElementId::root(), id(INTEGER_MAX, "a"), "xyz"), &mut deltas);
+        document.check().unwrap();
+        assert_eq!(deltas, [Delta::Insert { at: 0, text: "x".into() }]);
+        assert_eq!(document.highest(), Lamport(INTEGER_MAX));
+        assert_eq!(document.local_insert(0, "x", &ReplicaId::new("b")), None);
+        for beyond in [INTEGER_MAX + 1, u64::MAX] {
+            integrate(&mut document, &insert(ElementId::root(), id(beyond, "a"), "x"));
+            integrate(&mut document, &delete(id(beyond, "a"), u32::MAX));
+        }
+        assert_eq!((document.text().as_str(), document.waiting_count()), ("x", 0));
     }
 }

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod content;
 pub mod document;
 pub mod id;
@@ -12,6 +14,7 @@ pub mod invariants;
 pub mod op;
 pub mod oplog;
 pub mod protocol;
+mod ranges;
 pub mod rga;
 #[cfg(feature = "server")]
 pub mod server;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use collab_engine::world::Config;
+use collab_engine::world::{Choice, Config};
 use collab_model::rga::RgaModel;
 use collab_model::sync::SyncModel;
 use stateright::report::WriteReporter;
@@ -20,38 +20,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Which {
     /// The protocol: clients, server, disk and network.
-    Sync {
-        /// Clients of protocol version 2.
-        #[arg(long, default_value_t = 2)]
-        clients: usize,
-        /// Clients of protocol version 1.
-        #[arg(long, default_value_t = 0)]
-        clients_v1: usize,
-        /// Local edits of each client.
-        #[arg(long, default_value_t = 1)]
-        ops: u8,
-        /// Characters of each inserted run.
-        #[arg(long, default_value_t = 1)]
-        run_len: usize,
-        /// Connections that break.
-        #[arg(long, default_value_t = 1)]
-        breaks: u8,
-        /// Crashes of the server.
-        #[arg(long, default_value_t = 0)]
-        crashes: u8,
-        /// Snapshots that truncate the log.
-        #[arg(long, default_value_t = 0)]
-        truncations: u8,
-        /// Entries that somebody else appends.
-        #[arg(long, default_value_t = 0)]
-        foreign: u8,
-        /// Frames in flight to a client at the most; 0 delivers each as it is sent.
-        #[arg(long, default_value_t = 1)]
-        in_flight: usize,
-        /// Rekeys.
-        #[arg(long, default_value_t = 0)]
-        rekeys: u8,
-    },
+    Sync(SyncArgs),
     /// The sequence CRDT: every order of delivery.
     Rga {
         /// Replicas.
@@ -69,28 +38,94 @@ enum Which {
     },
 }
 
+/// The bounds of the protocol model.
+#[derive(clap::Args)]
+struct SyncArgs {
+    /// Clients of protocol version 2.
+    #[arg(long, default_value_t = 2)]
+    clients: usize,
+    /// Clients of protocol version 1.
+    #[arg(long, default_value_t = 0)]
+    clients_v1: usize,
+    /// Local edits of each client.
+    #[arg(long, default_value_t = 1)]
+    ops: u8,
+    /// Characters of each inserted run.
+    #[arg(long, default_value_t = 1)]
+    run_len: usize,
+    /// Which edits a client may choose from.
+    #[arg(long, value_enum, default_value_t = Edits::Everywhere)]
+    edits: Edits,
+    /// Connections that break.
+    #[arg(long, default_value_t = 1)]
+    breaks: u8,
+    /// Crashes of the server.
+    #[arg(long, default_value_t = 0)]
+    crashes: u8,
+    /// Snapshots that truncate the log.
+    #[arg(long, default_value_t = 0)]
+    truncations: u8,
+    /// Entries that somebody else appends.
+    #[arg(long, default_value_t = 0)]
+    foreign: u8,
+    /// Frames in flight to a client at the most; 0 delivers each as it is sent.
+    #[arg(long, default_value_t = 1)]
+    in_flight: usize,
+    /// Explore every order, also where one is enough.
+    #[arg(long)]
+    unreduced: bool,
+    /// Rekeys.
+    #[arg(long, default_value_t = 0)]
+    rekeys: u8,
+}
+
+impl From<SyncArgs> for SyncModel {
+    fn from(args: SyncArgs) -> Self {
+        let config = Config {
+            clients_v2: args.clients,
+            clients_v1: args.clients_v1,
+            edits: args.ops,
+            run_len: args.run_len,
+            choice: args.edits.into(),
+            breaks: args.breaks,
+            crashes: args.crashes,
+            truncations: args.truncations,
+            foreign: args.foreign,
+            rekeys: args.rekeys,
+            in_flight_max: args.in_flight,
+            ..Config::default()
+        };
+        Self { config: Arc::new(config), is_reduced: !args.unreduced }
+    }
+}
+
+/// Which edits a client may choose from.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Edits {
+    /// Inserts and deletes at every position.
+    Everywhere,
+    /// Inserts and deletes at either end.
+    Ends,
+    /// Inserts at the end.
+    Typing,
+}
+
+impl From<Edits> for Choice {
+    fn from(edits: Edits) -> Self {
+        match edits {
+            Edits::Everywhere => Self::Everywhere,
+            Edits::Ends => Self::Ends,
+            Edits::Typing => Self::Typing,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Cli::parse().model {
         Which::Rga { replicas, ops, run_len, duplicates } => {
             check(RgaModel { replicas, edits: ops, run_len, duplicates })
         }
-        Which::Sync { clients, clients_v1, ops, run_len, breaks, crashes, truncations, foreign, rekeys, in_flight } => {
-            check(SyncModel {
-                config: Arc::new(Config {
-                    clients_v2: clients,
-                    clients_v1,
-                    edits: ops,
-                    run_len,
-                    breaks,
-                    crashes,
-                    truncations,
-                    foreign,
-                    rekeys,
-                    in_flight_max: in_flight,
-                    ..Config::default()
-                }),
-            })
-        }
+        Which::Sync(args) => check(SyncModel::from(args)),
     }
 }
 

@@ -248,6 +248,11 @@ impl Feed {
         self.answers.len() < limits.answers_max as usize
     }
 
+    /// Whether the next thing to be sent is the state.
+    pub fn needs_resync(&self) -> bool {
+        self.phase == Phase::NeedsResync
+    }
+
     /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.
     pub fn is_idle<T: AsRef<Entry>>(&self, ring: &Ring<T>) -> bool {
         let is_due = self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)

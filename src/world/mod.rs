@@ -8,12 +8,14 @@
 mod apply;
 mod check;
 mod disk;
+mod landmarks;
 mod peer;
 mod v1;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::document::DocumentState;
 use crate::id::{DocId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
 use crate::oplog::Entry;
@@ -22,6 +24,7 @@ use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Durability, ServerMessage};
 use crate::protocol::server::ServerState;
 pub use disk::Disk;
+pub use landmarks::Landmark;
 pub use peer::{Ledger, Peer, Replica};
 pub use v1::V1Client;
 
@@ -36,6 +39,8 @@ pub struct Config {
     pub edits: u8,
     /// Characters of each inserted run (version 2).
     pub run_len: usize,
+    /// Which edits a client may choose from.
+    pub choice: Choice,
     /// Connections that break.
     pub breaks: u8,
     /// Crashes of the server.
@@ -46,12 +51,37 @@ pub struct Config {
     pub foreign: u8,
     /// Rekeys that a client is made to go through without need.
     pub rekeys: u8,
+    /// Times that a version 1 client sends its last two messages in the other order.
+    pub swaps: u8,
+    /// Whether a version 2 resync may be one that was made for somebody else, a little behind the head.
+    pub shares_resyncs: bool,
     /// Frames in flight to a client at the most; with 0 a frame is delivered as it is sent. Since the server learns
     /// nothing from sending, a frame lost in flight is as one not sent yet: 0 leaves out only stale resyncs, and a
     /// smaller space.
     pub in_flight_max: usize,
     /// The protocol's limits.
     pub limits: Limits,
+}
+
+/// Which edits a client may choose from: fewer choices, a smaller space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choice {
+    /// Inserts and deletes at every position.
+    Everywhere,
+    /// Inserts and deletes at either end.
+    Ends,
+    /// Inserts at the end.
+    Typing,
+}
+
+impl Choice {
+    fn offers(self, at: usize, len: usize) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Ends => at == 0 || at == len,
+            Self::Typing => at == len,
+        }
+    }
 }
 
 impl Default for Config {
@@ -61,11 +91,14 @@ impl Default for Config {
             clients_v1: 0,
             edits: 1,
             run_len: 1,
+            choice: Choice::Everywhere,
             breaks: 0,
             crashes: 0,
             truncations: 0,
             foreign: 0,
             rekeys: 0,
+            swaps: 0,
+            shares_resyncs: false,
             in_flight_max: 1,
             limits: Limits::default(),
         }
@@ -81,6 +114,7 @@ pub struct Budget {
     truncations: u8,
     foreign: u8,
     rekeys: u8,
+    swaps: u8,
 }
 
 /// Something that may happen.
@@ -114,6 +148,8 @@ pub enum Action {
     Foreign,
     /// A client decides to become a new instance.
     Rekey(usize),
+    /// The last two messages on their way to the server were sent in the other order, by a version 1 client.
+    Swap(SessionId),
 }
 
 /// A frame on its way to a client.
@@ -139,6 +175,8 @@ struct Node {
     state: ServerState,
     ring: Ring<Arc<Entry>>,
     feeds: BTreeMap<SessionId, Feed>,
+    /// The last version 2 resync, if it may be shared.
+    kept: Option<(ServerSeq, Option<Term>, DocumentState)>,
 }
 
 /// Everything there is.
@@ -175,6 +213,7 @@ impl World {
             truncations: config.truncations,
             foreign: config.foreign,
             rekeys: config.rekeys,
+            swaps: config.swaps,
         };
         let mut world = Self {
             config: Arc::clone(config),
@@ -204,7 +243,7 @@ impl World {
                 let doc = self.doc.clone();
                 let state = ServerState::new(doc, content, log_start, term, Durability::Disk, limits);
                 let ring = Ring::new(head, &self.limits);
-                self.node = Some(Box::new(Node { state, ring, feeds: BTreeMap::new() }));
+                self.node = Some(Box::new(Node { state, ring, feeds: BTreeMap::new(), kept: None }));
             }
             Err(violation) => self.violated(violation),
         }
@@ -278,8 +317,12 @@ impl World {
     fn add_edits(&self, actions: &mut Vec<Action>) {
         for (client, peer) in self.peers.iter().enumerate() {
             if let Some(len) = peer.editable_len().filter(|_| self.budget.edits[client] > 0) {
-                actions.extend((0..=len).map(|at| Action::Insert(client, at)));
-                actions.extend((0..len).map(|at| Action::Delete(client, at)));
+                let choice = self.config.choice;
+                actions.extend((0..=len).filter(|at| choice.offers(*at, len)).map(|at| Action::Insert(client, at)));
+                let deletes = choice != Choice::Typing;
+                actions.extend(
+                    (0..len).filter(|at| deletes && choice.offers(*at, len)).map(|at| Action::Delete(client, at)),
+                );
             }
         }
     }
@@ -288,6 +331,15 @@ impl World {
         if self.budget.breaks > 0 {
             let open = self.links.iter().filter(|(_, link)| link.is_client_open);
             actions.extend(open.map(|(session, _)| Action::Break(*session)));
+        }
+        if self.budget.swaps > 0 {
+            let is_op = |message: &ClientMessage| matches!(message, ClientMessage::Op(_));
+            let is_ready = |link: &Link| {
+                let is_v1 = matches!(self.peers[link.client], Peer::V1(_));
+                is_v1 && link.up.len() >= 2 && link.up.iter().rev().take(2).all(is_op)
+            };
+            let ready = self.links.iter().filter(|(_, link)| is_ready(link));
+            actions.extend(ready.map(|(session, _)| Action::Swap(*session)));
         }
         let Some(node) = &self.node else { return };
         if self.budget.crashes > 0 {
@@ -304,6 +356,21 @@ impl World {
             let clients = self.peers.iter().enumerate().filter(|(_, peer)| ready(peer));
             actions.extend(clients.map(|(client, _)| Action::Rekey(client)));
         }
+    }
+
+    /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
+    /// next frame, other than a resync, for a client that makes no more edits.
+    pub fn commuting(&self) -> Option<Action> {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys, swaps } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys, swaps].iter().any(|left| **left > 0) {
+            return None;
+        }
+        let node = self.node.as_ref()?;
+        let is_ready = |(session, link): &(&SessionId, &Link)| {
+            let feed = node.feeds.get(session).filter(|feed| !feed.needs_resync());
+            edits[link.client] == 0 && link.is_server_open && self.can_send(node, link, feed)
+        };
+        self.links.iter().find(is_ready).map(|(session, _)| Action::Send(*session))
     }
 
     /// Whether nothing is left to do but edits and faults, and nobody has anything pending.

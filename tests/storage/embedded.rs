@@ -128,7 +128,7 @@ fn a_sync_is_one_sync_however_many_documents() {
 #[test]
 fn the_shared_log_is_cut_in_the_background() {
     let dir = TemporaryDir::new();
-    let options = EmbeddedOptions { wal_bytes_max: 20_000, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions { wal_bytes_max: 20_000, reserve_bytes: 0, ..EmbeddedOptions::default() };
     let store = EmbeddedStore::open(&dir.0, options).unwrap();
     let names = [doc("a"), doc("b"), doc("c")];
     let size = || -> u64 {

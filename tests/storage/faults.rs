@@ -7,14 +7,12 @@ use super::model::{Driver, Step};
 
 const FAULTS: [Fault; 3] = [Fault::Crash, Fault::Io, Fault::Full];
 
-/// Runs the steps with a fault at operation `at` behind the opening; then the machine crashes. Returns the number of
+/// Runs the steps with faults, each so many operations behind the one before; then the machine crashes. Returns the number of
 /// operations.
-fn run(seed: u64, steps: &[Step], fault: Option<(u64, Fault)>) -> u64 {
+fn run(seed: u64, steps: &[Step], faults: &[(u64, Fault)]) -> u64 {
     let mut driver = Driver::new(seed);
     let before = driver.files.operations();
-    if let Some((at, fault)) = fault {
-        driver.files.fail(at, fault);
-    }
+    driver.plan(faults);
     for step in steps {
         driver.step(step);
     }
@@ -56,12 +54,12 @@ fn everything() -> Vec<Step> {
 #[test]
 fn a_fault_at_any_operation_loses_nothing_durable_and_invents_nothing() {
     let steps = everything();
-    let operations = run(1, &steps, None);
+    let operations = run(1, &steps, &[]);
     assert!(operations > 80, "{operations}");
     for at in 1..=operations {
         for fault in FAULTS {
-            for seed in 0..2 {
-                run(seed, &steps, Some((at, fault)));
+            for seed in 0..4 {
+                run(seed, &steps, &[(at, fault), (1 + (at + seed) % 7, Fault::Crash)]);
             }
         }
     }
@@ -89,9 +87,10 @@ proptest! {
         steps in proptest::collection::vec(any_step(), 1..40),
         places in proptest::collection::vec((any::<prop::sample::Index>(), 0..3usize), 8),
     ) {
-        let operations = run(seed, &steps, None);
+        let operations = run(seed, &steps, &[]);
         for (place, fault) in places {
-            run(seed, &steps, Some((place.index(operations as usize + 1) as u64 + 1, FAULTS[fault])));
+            let at = place.index(operations as usize + 1) as u64 + 1;
+            run(seed, &steps, &[(at, FAULTS[fault]), (1 + at % 11, Fault::Crash)]);
         }
     }
 }

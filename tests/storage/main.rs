@@ -36,7 +36,7 @@ fn put(store: &dyn Store, doc: &DocId, head: u64, payload: &[u8]) {
 }
 
 fn options() -> EmbeddedOptions {
-    EmbeddedOptions { background: false, checkpoint_threads: 1, ..EmbeddedOptions::default() }
+    EmbeddedOptions { background: false, checkpoint_threads: 1, reserve_bytes: 0, ..EmbeddedOptions::default() }
 }
 
 fn sim_disk(seed: u64) -> SimFiles {
@@ -51,6 +51,12 @@ fn sim_disk(seed: u64) -> SimFiles {
 
 fn open_sim(files: &SimFiles) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open_on(Arc::new(files.clone()), Path::new(DIR), options())
+}
+
+/// As [`open_sim`], with a shared log whose file is longer than what it holds.
+fn open_sim_reserving(files: &SimFiles) -> Result<EmbeddedStore, StoreError> {
+    let options = EmbeddedOptions { reserve_bytes: 2000, ..options() };
+    EmbeddedStore::open_on(Arc::new(files.clone()), Path::new(DIR), options)
 }
 
 /// A store that can be stopped without warning and started again.

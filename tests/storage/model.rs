@@ -1,6 +1,8 @@
 //! A store driven by random steps beside a model that knows what it may and must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+use collab_engine::storage::sim_files::Fault;
 
 use super::*;
 
@@ -60,6 +62,11 @@ pub(crate) struct Driver {
     pub(crate) files: SimFiles,
     store: Option<EmbeddedStore>,
     docs: BTreeMap<DocId, DocModel>,
+    reserving: bool,
+    /// Faults to come, each so many operations after the one before has struck.
+    faults: VecDeque<(u64, Fault)>,
+    /// Whether a failing store is killed and started again, instead of being recovered.
+    impatient: bool,
     /// Makes every payload another one, so that one that comes back is seen.
     written: u64,
 }
@@ -70,9 +77,29 @@ impl Driver {
     pub(crate) fn new(seed: u64) -> Self {
         let none = || DocModel { snapshots: vec![None], ..DocModel::default() };
         let docs = NAMES.iter().map(|name| (doc(name), none())).collect();
-        let mut driver = Self { files: sim_disk(seed), store: None, docs, written: 0 };
+        let mut driver = Self {
+            files: sim_disk(seed),
+            store: None,
+            docs,
+            reserving: seed & 2 == 2,
+            faults: VecDeque::new(),
+            impatient: seed & 1 == 1,
+            written: 0,
+        };
         driver.open();
         driver
+    }
+
+    /// Lets these faults happen, each so many operations after the one before.
+    pub(crate) fn plan(&mut self, faults: &[(u64, Fault)]) {
+        self.faults = faults.iter().copied().collect();
+        self.next_fault();
+    }
+
+    fn next_fault(&mut self) {
+        if let Some((after, fault)) = self.faults.pop_front() {
+            self.files.fail(after, fault);
+        }
     }
 
     fn store(&self) -> &EmbeddedStore {
@@ -83,7 +110,7 @@ impl Driver {
     fn open(&mut self) {
         self.store = None;
         for _ in 0..3 {
-            match open_sim(&self.files) {
+            match if self.reserving { open_sim_reserving(&self.files) } else { open_sim(&self.files) } {
                 Ok(store) => {
                     self.store = Some(store);
                     return;
@@ -102,9 +129,15 @@ impl Driver {
             assert!(matches!(error, StoreError::Io { .. } | StoreError::Full { .. }), "{step:?}: {error}");
             if self.files.is_down() {
                 self.crash();
+            } else if self.impatient {
+                // The process is killed; what it wrote and could not sync is still to be seen, for the time being.
+                self.files.heal();
+                self.open();
+                self.compare(After::Restart);
             } else {
                 self.recover();
             }
+            self.next_fault();
         }
     }
 

@@ -7,6 +7,8 @@
 mod pending;
 mod receive;
 mod rekey;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -16,7 +18,7 @@ use super::message::{ClientMessage, Hello, HelloV2, Replaces, Resync, ServerMess
 use crate::document::{Delta, Document};
 use crate::id::{DocId, Epoch, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
-use crate::op::Op;
+use crate::op::{Edit, Op};
 pub use pending::Pending;
 use rekey::Rekey;
 
@@ -64,6 +66,9 @@ pub enum Input {
         /// At least 1.
         len: usize,
     },
+    /// Make an edit that the application minted itself, on ids: one that is meant for another state than the one shown,
+    /// such as an anchor's. Inserted ids are this replica's own, and above every id that it minted before.
+    Edit(Edit),
     /// Ask to be told when everything up to here is durable.
     Sync {
         /// Comes back in [`Event::Synced`].
@@ -132,7 +137,7 @@ pub enum Event {
         /// As there.
         nonce: u64,
     },
-    /// A local edit that cannot be made: the range is not in the document, or it is empty.
+    /// A local edit that cannot be made: what it names is not in the document, or it is empty.
     InvalidEdit,
 }
 
@@ -242,7 +247,12 @@ impl ReplicaState {
 
     /// Own operations that are not known to be durable.
     pub fn unacknowledged_count(&self) -> usize {
-        self.pending.iter().filter(|pending| pending.settled.is_none()).count()
+        self.pending.len() - self.pending.partition_point(|pending| pending.settled.is_some())
+    }
+
+    /// The number that the next own operation gets.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
     }
 
     /// Whether this replica is about to become a new instance.
@@ -256,6 +266,7 @@ impl ReplicaState {
         match input {
             Input::Insert { at, text } => return self.local_insert(at, &text, out),
             Input::Delete { at, len } => return self.local_delete(at, len, out),
+            Input::Edit(edit) => return self.local_edit(edit, out),
             Input::Sync { nonce } => return self.on_sync(nonce, out),
             _ => {}
         }
@@ -273,7 +284,7 @@ impl ReplicaState {
                     self.connect(out);
                 }
             }
-            Input::Insert { .. } | Input::Delete { .. } | Input::Sync { .. } => {}
+            Input::Insert { .. } | Input::Delete { .. } | Input::Edit(_) | Input::Sync { .. } => {}
         }
     }
 
@@ -383,3 +394,7 @@ impl ReplicaState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "tests/rules/mod.rs"]
+mod rules;

@@ -50,6 +50,41 @@ impl ReplicaState {
         self.pump(out);
     }
 
+    pub(super) fn local_edit(&mut self, edit: Edit, out: &mut Vec<Output>) {
+        if !self.is_well_made(&edit) {
+            return out.push(Output::Event(Event::InvalidEdit));
+        }
+        self.local(Op::Edit(edit), out);
+        self.pump(out);
+    }
+
+    /// Whether an edit on ids is one that this replica can make: what it refers to is here (W2) and older (W3), what it
+    /// inserts is new (W1) and its own.
+    fn is_well_made(&self, edit: &Edit) -> bool {
+        let rga = self.document.rga();
+        match edit {
+            Edit::Insert { parent, id, .. } => {
+                let count = edit.count();
+                id.replica == self.identity.client
+                    && parent.lamport < id.lamport
+                    && (parent.is_root() || rga.contains(parent))
+                    && (1..=LOCAL_RUN_MAX as u64).contains(&count)
+                    && id.checked_add(count).is_some()
+                    && rga.extent(id, count) == (false, count)
+            }
+            Edit::Delete { id, len } => {
+                let (mut known, len) = (0, u64::from(*len));
+                while let Some(at) = id.checked_add(known).filter(|_| known < len) {
+                    match rga.extent(&at, len - known) {
+                        (true, extent) => known += extent,
+                        (false, _) => return false,
+                    }
+                }
+                len > 0 && known == len
+            }
+        }
+    }
+
     /// Integrates an own operation at once and queues it.
     fn local(&mut self, op: Op, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();

@@ -118,11 +118,18 @@ impl ServerState {
         }
         self.tentative.head.checked_add(count).ok_or(Reject::DocumentFull)?;
         let inserted: u64 = edits.iter().filter(|edit| matches!(edit, Edit::Insert { .. })).map(Edit::count).sum();
-        let elements = self.content.document.rga().element_count() as u64 + self.tentative.element_count;
-        if inserted > 0 && elements + inserted > self.limits.document_elements_max {
+        if inserted > 0 && self.element_count() + inserted > self.limits.document_elements_max {
             return Err(Reject::DocumentFull);
         }
         Ok(())
+    }
+
+    /// Elements of the document, durable or not: tombstones, and what waits to become one.
+    fn element_count(&self) -> u64 {
+        // What waits is bounded by `waiting_per_document_max`, and nothing unless a version 1 client is out of order.
+        let waiting = self.content.document.waiting().filter(|edit| matches!(edit, Edit::Insert { .. }));
+        let waiting: u64 = waiting.map(Edit::count).sum();
+        self.content.document.rga().element_count() as u64 + waiting + self.tentative.element_count
     }
 
     /// The edits of a version 2 operation, in sequence: a later one may refer to what an earlier one inserts.
@@ -235,7 +242,8 @@ impl ServerState {
     /// Whether an operation may wait for `missing`: only for an element that a version 1 client may still bring, near
     /// enough to come, and as long as there is room.
     fn check_may_wait(&self, client: &ReplicaId, missing: &ElementId) -> Result<(), Reject> {
-        if self.record(&missing.replica).is_some_and(|record| record.version == Version::V2) {
+        let is_recorded_v2 = self.record(&missing.replica).is_some_and(|record| record.version == Version::V2);
+        if is_recorded_v2 || self.live(&missing.replica).is_some_and(|member| member.version == Version::V2) {
             return Err(Reject::UnknownReference);
         }
         self.check_jump(missing.lamport, self.tentative.highest)?;

@@ -78,7 +78,7 @@ impl ServerState {
             && self.live(client).is_none_or(|member| fits(member.version, member.secret))
     }
 
-    fn live(&self, client: &ReplicaId) -> Option<&Member> {
+    pub(super) fn live(&self, client: &ReplicaId) -> Option<&Member> {
         self.by_client.get(client).and_then(|session| self.sessions.get(session))?.as_ref()
     }
 
@@ -142,7 +142,10 @@ impl ServerState {
         });
         let greeting = ServerMessage::HelloAck(HelloAck { doc: self.doc.clone(), server_seq: head, v2 });
         let (doc, client) = (self.doc.clone(), hello.client.clone());
-        Plan { doc, client, version, greeting, after: head, cursor: hello.last_seen.min(head), follows }
+        // A successor judges what it had pending by the state that it gets: an older one would lack what was accepted.
+        let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some()) && follows == Follows::Resync;
+        let cursor = if is_successor { head } else { hello.last_seen.min(head) };
+        Plan { doc, client, version, greeting, after: head, cursor, follows }
     }
 
     /// The term of the tentative head.

@@ -8,6 +8,8 @@
 mod accept;
 mod join;
 mod tentative;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -333,6 +335,7 @@ impl ServerState {
     fn on_foreign(&mut self, entries: &[Arc<Entry>], out: &mut Outputs) {
         let durable = self.content.head;
         let dropped = self.tentative.take();
+        self.tentative = Tentative::new(&self.content);
         self.fresh_term = self.fresh_term.or_else(|| dropped.iter().find_map(|(entry, _)| entry.term));
         let told: Vec<SessionId> = self
             .sessions

@@ -3,7 +3,7 @@
 //! Holds just what the checks of later operations need to know of it: ids, client records, numbers. An entry leaves
 //! the overlay when it is durable, and all of it is dropped when an append meets a conflict.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::Arc;
 
 use crate::content::{ClientRecord, Content, WindowKey, minted, note_client};
@@ -88,14 +88,23 @@ impl Tentative {
         }
         for edit in entry.op.edits() {
             if let Edit::Insert { parent, id, text } = edit {
-                let len = edit.count();
-                let run = InsertedRun { parent: parent.clone(), text: text.clone(), len, waits };
-                self.element_count += len;
-                self.inserted.insert((id.replica.clone(), id.lamport), run);
+                let run = InsertedRun { parent: parent.clone(), text: text.clone(), len: edit.count(), waits };
+                self.insert(id, run);
             }
         }
         self.waiting += usize::from(waits);
         self.entries.push_back(Pending { entry, session, waits });
+    }
+
+    /// Adds an inserted run. A version 1 client may insert the same element again: then it is counted once.
+    fn insert(&mut self, id: &ElementId, run: InsertedRun) {
+        match self.inserted.entry((id.replica.clone(), id.lamport)) {
+            btree_map::Entry::Occupied(mut known) => known.get_mut().waits &= run.waits,
+            btree_map::Entry::Vacant(vacant) => {
+                self.element_count += run.len;
+                vacant.insert(run);
+            }
+        }
     }
 
     /// Takes out the oldest entry if all its numbers are at most `upto`.

@@ -34,6 +34,9 @@ pub struct EmbeddedOptions {
     /// Size of the shared log, in bytes, at which a checkpoint begins. Appends are refused at four times the size. The
     /// records of the shared log are also in memory.
     pub wal_bytes_max: u64,
+    /// By how much the shared log's file is made longer at a time, in bytes; it takes space only as it is filled. 0: never
+    /// longer than what is written, which makes small syncs slower.
+    pub reserve_bytes: u64,
     /// Whether checkpoints run by themselves, in a thread of the store.
     pub background: bool,
     /// How many documents a checkpoint syncs at the same time.
@@ -42,7 +45,7 @@ pub struct EmbeddedOptions {
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { wal_bytes_max: 64 << 20, background: true, checkpoint_threads: 4 }
+        Self { wal_bytes_max: 64 << 20, reserve_bytes: 16 << 20, background: true, checkpoint_threads: 4 }
     }
 }
 
@@ -363,7 +366,7 @@ impl Shared {
             previous_chain: old.chain,
             next_group: old.next_group,
         };
-        match Segment::create(&self.disk, &self.wal_dir, header, None) {
+        match Segment::create(&self.disk, &self.wal_dir, (header, self.options.reserve_bytes), None) {
             Ok(segment) => {
                 wal.sealed.push((old.header.number, old.length));
                 wal.sealed.retain(|(number, _)| *number >= header.oldest);

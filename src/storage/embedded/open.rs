@@ -38,14 +38,11 @@ pub(super) fn open(disk: Disk, dir: &Path, options: EmbeddedOptions) -> Result<(
     let mut warnings = Vec::new();
     let (last, replayed) = replay_all(&disk, &wal_dir, &segments, &mut tail)?;
     warnings.extend(replayed.torn.clone());
-    let mut sealed = Vec::new();
-    for number in &segments.needed {
-        sealed.push((*number, disk.open(&wal::segment_path(&wal_dir, *number), Mode::Read)?.length()?));
-    }
     for number in &segments.leftover {
         disk.remove(&wal::segment_path(&wal_dir, *number))?;
     }
-    let segment = continue_log(&disk, &wal_dir, last, &replayed)?;
+    let segment = continue_log((&disk, &wal_dir), &last, &replayed, options.reserve_bytes)?;
+    let mut sealed = last.lengths;
     sealed.retain(|(number, _)| *number < segment.header.number);
     let shared = Shared {
         maintenance: Mutex::default(),
@@ -125,7 +122,7 @@ fn initialise(disk: &Disk, dir: &Path, format: &Path, (wal, docs): (&Path, &Path
     disk.sync_dir(dir)?;
     let (salt, next_group) = (disk.files.salt(), 1);
     let header = SegmentHeader { number: 1, salt, oldest: 1, previous_length: 0, previous_chain: 0, next_group };
-    Segment::create(disk, wal, header, None)?;
+    Segment::create(disk, wal, (header, 0), None)?;
     let draft = disk.draft(format)?;
     draft.write_at(format!("{FORMAT_PREFIX}{VERSION}\n").as_bytes(), 0)?;
     disk.publish(&draft, format)?;
@@ -179,6 +176,8 @@ fn read_header(disk: &Disk, wal_dir: &Path, number: u64) -> Result<(Handle, Head
 struct Last {
     handle_path: PathBuf,
     header: SegmentHeader,
+    /// The numbers and lengths of all segments.
+    lengths: Vec<(u64, u64)>,
 }
 
 /// Reads the needed segments into `tail`.
@@ -188,6 +187,7 @@ fn replay_all(
     segments: &Segments,
     tail: &mut Tail,
 ) -> Result<(Last, Replayed), StoreError> {
+    let mut lengths = Vec::new();
     let mut previous: Option<(u64, Replayed)> = None;
     for (index, number) in segments.needed.iter().enumerate() {
         let (handle, header) = read_header(disk, wal_dir, *number)?;
@@ -216,8 +216,9 @@ fn replay_all(
                 }
             }
         })?;
+        lengths.push((*number, replayed.length));
         if index + 1 == segments.needed.len() {
-            return Ok((Last { handle_path: handle.path.clone(), header: header.0 }, replayed));
+            return Ok((Last { handle_path: handle.path.clone(), header: header.0, lengths }, replayed));
         }
         previous = Some((replayed.next_group, replayed));
     }
@@ -226,12 +227,19 @@ fn replay_all(
 
 /// Finds the end to write at. What the last segment holds of a last group was perhaps never synced, or its sync has
 /// failed, although it can be read: it is written anew, into a new segment.
-fn continue_log(disk: &Disk, wal_dir: &Path, last: Last, replayed: &Replayed) -> Result<Segment, StoreError> {
-    let Last { handle_path, header } = last;
+fn continue_log(
+    (disk, wal_dir): (&Disk, &Path),
+    last: &Last,
+    replayed: &Replayed,
+    reserve: u64,
+) -> Result<Segment, StoreError> {
+    let Last { handle_path, header, .. } = last;
+    let header = *header;
     if replayed.last_group.is_none() && replayed.torn.is_none() {
-        let handle = disk.open(&handle_path, Mode::Update)?;
+        let handle = disk.open(handle_path, Mode::Update)?;
         let (length, chain, next_group) = (replayed.length, replayed.chain, replayed.next_group);
-        return Ok(Segment { header, handle, length, chain, next_group });
+        let reserved = handle.length()?;
+        return Ok(Segment { header, handle, length, chain, next_group, reserved, reserve });
     }
     let (previous_length, previous_chain, next_group) = match &replayed.last_group {
         Some(group) => (group.offset, group.chain, group.number),
@@ -240,5 +248,5 @@ fn continue_log(disk: &Disk, wal_dir: &Path, last: Last, replayed: &Replayed) ->
     let (number, salt) = (header.number + 1, disk.files.salt());
     let header = SegmentHeader { number, salt, oldest: header.oldest, previous_length, previous_chain, next_group };
     let body = replayed.last_group.as_ref().map(|group| group.body.as_slice());
-    Ok(Segment::create(disk, wal_dir, header, body)?)
+    Ok(Segment::create(disk, wal_dir, (header, reserve), body)?)
 }

@@ -1,0 +1,124 @@
+//! The replica alone, against messages written by hand.
+
+use super::*;
+use crate::id::{ElementId, Lamport};
+use crate::protocol::message::{Durability, Echo, EchoV2, Follows, HelloAck, HelloAckV2, MessageId};
+
+fn identity(name: &str) -> Identity {
+    Identity { client: ReplicaId::new(name), secret: format!("secret of {name}") }
+}
+
+fn doc() -> DocId {
+    DocId::parse("d").unwrap()
+}
+
+fn steps(replica: &mut ReplicaState, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+    let mut out = Vec::new();
+    for input in inputs {
+        replica.step(input, &mut out);
+        replica.check().unwrap();
+    }
+    out
+}
+
+fn opened() -> Input {
+    Input::Opened { fresh: identity("fresh") }
+}
+
+fn hello_ack(server_seq: u64, follows: Follows) -> Input {
+    let v2 = HelloAckV2 {
+        term: (server_seq > 0).then_some(Term(1)),
+        epoch: Epoch(0),
+        durability: Durability::Disk,
+        last: 0,
+        replaced_last: None,
+        follows,
+        limits: Box::default(),
+    };
+    Input::Message(ServerMessage::HelloAck(HelloAck { doc: doc(), server_seq: ServerSeq(server_seq), v2: Some(v2) }))
+}
+
+fn echo(server_seq: u64, op: Op) -> Input {
+    let v2 = EchoV2 { count: op.count(), term: (server_seq == 1).then_some(Term(1)) };
+    let (server_seq, origin, message) = (ServerSeq(server_seq), ReplicaId::new("other"), MessageId::Number(1));
+    Input::Message(ServerMessage::Echo(Echo { doc: doc(), server_seq, origin, message, op, v2: Some(v2) }))
+}
+
+fn insert(lamport: u64, replica: &str, parent: ElementId, text: &str) -> Edit {
+    Edit::Insert { parent, id: ElementId::new(lamport, &ReplicaId::new(replica)), text: text.to_owned() }
+}
+
+/// The wait before coming back that the outputs ask for, in milliseconds.
+fn wait(out: &[Output]) -> Option<u32> {
+    out.iter().find_map(|output| match output {
+        Output::SetTimer { after_ms, .. } => Some(*after_ms),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_edit_on_ids_is_made_where_its_ids_say() {
+    let mut replica = ReplicaState::new(doc(), identity("me"));
+    let first = insert(1, "me", ElementId::root(), "ac");
+    let a = first.id().clone();
+    let edits = [first, insert(9, "me", a.clone(), "b"), Edit::Delete { id: a, len: 2 }];
+    let out = steps(&mut replica, edits.map(Input::Edit));
+    assert!(!out.contains(&Output::Event(Event::InvalidEdit)));
+    assert_eq!(replica.document().text(), "b");
+    assert_eq!(replica.pending().map(|pending| pending.number).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn an_edit_on_ids_that_cannot_be_made_changes_nothing() {
+    let mut replica = ReplicaState::new(doc(), identity("me"));
+    let start = insert(5, "me", ElementId::root(), "ab");
+    let (a, me) = (start.id().clone(), ReplicaId::new("me"));
+    steps(&mut replica, [Input::Edit(start)]);
+    let before = replica.clone();
+    let bad = [
+        insert(9, "other", a.clone(), "x"),
+        insert(5, "me", ElementId::root(), "x"),
+        insert(4, "me", ElementId::root(), "xx"),
+        insert(9, "me", ElementId::new(8, &me), "x"),
+        insert(5, "me", a.clone(), "x"),
+        insert(9, "me", a.clone(), ""),
+        insert(crate::id::INTEGER_MAX, "me", a.clone(), "xx"),
+        Edit::Delete { id: a.clone(), len: 3 },
+        Edit::Delete { id: a.clone(), len: 0 },
+        Edit::Delete { id: ElementId { lamport: Lamport(4), replica: me }, len: 1 },
+    ];
+    for edit in bad {
+        let out = steps(&mut replica, [Input::Edit(edit.clone())]);
+        assert_eq!(out, [Output::Event(Event::InvalidEdit)], "{edit:?}");
+        assert_eq!(replica, before, "{edit:?}");
+    }
+}
+
+#[test]
+fn a_server_that_breaks_a_rule_after_every_join_is_asked_less_and_less_often() {
+    let mut replica = ReplicaState::new(doc(), identity("me"));
+    steps(&mut replica, [Input::Start]);
+    let mut waits = Vec::new();
+    for attempt in 1..=10 {
+        let closed = Input::Closed { code: None, jitter: 0 };
+        let out = steps(&mut replica, [opened(), hello_ack(7, Follows::Resync), Input::Malformed, closed]);
+        waits.extend(wait(&out));
+        steps(&mut replica, [Input::TimerFired(Timer::Reconnect(attempt))]);
+    }
+    assert!(waits.is_sorted() && waits.len() == 10, "{waits:?}");
+    assert_eq!(waits[9], BACKOFF_MAX_MS / 2);
+}
+
+#[test]
+fn what_was_integrated_makes_the_next_wait_short_again() {
+    let mut replica = ReplicaState::new(doc(), identity("me"));
+    steps(&mut replica, [Input::Start]);
+    let closed = || Input::Closed { code: None, jitter: 0 };
+    for _ in 0..5 {
+        steps(&mut replica, [closed(), Input::TimerFired(Timer::Reconnect(0))]);
+    }
+    let text = Op::Edit(insert(1, "other", ElementId::root(), "x"));
+    let out = steps(&mut replica, [opened(), hello_ack(1, Follows::Replay), echo(1, text), closed()]);
+    assert_eq!(wait(&out), Some(BACKOFF_MIN_MS / 2));
+    assert_eq!(replica.document().text(), "x");
+}

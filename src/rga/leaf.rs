@@ -1,0 +1,216 @@
+//! A leaf: a short stretch of the sequence, as runs over one piece of text.
+
+use super::names::{Key, Names, Replica};
+
+/// Elements with consecutive ids that stand next to each other, all visible or all deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Segment {
+    pub(super) lamport: u64,
+    pub(super) replica: Replica,
+    pub(super) len: u32,
+    /// Bytes of its text in the leaf; 0 exactly if the segment is deleted.
+    pub(super) bytes: u32,
+}
+
+impl Segment {
+    pub(super) fn key(&self) -> Key {
+        Key { lamport: self.lamport, replica: self.replica }
+    }
+
+    /// Its last key.
+    pub(super) fn last(&self) -> Key {
+        self.key().plus(u64::from(self.len) - 1)
+    }
+
+    /// The key right behind its last one.
+    pub(super) fn end(&self) -> Key {
+        self.key().plus(u64::from(self.len))
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Number of visible characters.
+    pub(super) fn chars(&self) -> usize {
+        if self.is_deleted() { 0 } else { self.len as usize }
+    }
+
+    /// Whether `next` goes on where this one ends, in ids and in being deleted or not.
+    fn goes_on_as(&self, next: &Self) -> bool {
+        self.end() == next.key()
+            && self.is_deleted() == next.is_deleted()
+            && self.len.checked_add(next.len).is_some()
+            && self.bytes.checked_add(next.bytes).is_some()
+    }
+}
+
+/// A stretch of the sequence.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Leaf {
+    pub(super) parent: u32,
+    pub(super) next: u32,
+    pub(super) previous: u32,
+    pub(super) segments: Vec<Segment>,
+    /// The visible characters of all segments, one after the other.
+    pub(super) text: String,
+}
+
+impl Leaf {
+    /// Where an element is: the segment's slot, and the distance from its first element.
+    pub(super) fn find(&self, key: Key) -> Option<(usize, u32)> {
+        self.segments.iter().enumerate().find_map(|(slot, segment)| {
+            let distance = key.lamport.wrapping_sub(segment.lamport);
+            (segment.replica == key.replica && distance < u64::from(segment.len)).then_some((slot, distance as u32))
+        })
+    }
+
+    /// Where the visible character at `position` is; `position` must be below [`Leaf::chars`].
+    pub(super) fn find_visible(&self, mut position: usize) -> (usize, u32) {
+        for (slot, segment) in self.segments.iter().enumerate() {
+            let chars = segment.chars();
+            if position < chars {
+                return (slot, position as u32);
+            }
+            position -= chars;
+        }
+        (self.segments.len(), 0)
+    }
+
+    /// Number of visible characters.
+    pub(super) fn chars(&self) -> usize {
+        self.segments.iter().map(Segment::chars).sum()
+    }
+
+    /// Number of visible characters before a place.
+    pub(super) fn chars_before(&self, slot: usize, offset: u32) -> usize {
+        let inside = if offset > 0 && !self.segments[slot].is_deleted() { offset as usize } else { 0 };
+        self.segments[..slot].iter().map(Segment::chars).sum::<usize>() + inside
+    }
+
+    /// The last key in sibling order among the segments' first ones. Only those count for the question whether a whole
+    /// stretch precedes a new sibling: inside a segment Lamport values rise.
+    pub(super) fn last_key(&self, names: &Names) -> Key {
+        self.segments.iter().fold(Key::FIRST, |last, segment| names.last(last, segment.key()))
+    }
+
+    /// The first slot from `slot` on whose segment does not precede `key` in sibling order.
+    pub(super) fn first_not_preceding(&self, slot: usize, key: Key, names: &Names) -> Option<usize> {
+        self.segments[slot..].iter().position(|segment| !names.precedes(segment.key(), key)).map(|ahead| slot + ahead)
+    }
+
+    /// Where a segment's text begins.
+    pub(super) fn byte_of_slot(&self, slot: usize) -> usize {
+        self.segments[..slot].iter().map(|segment| segment.bytes as usize).sum()
+    }
+
+    /// Bytes of the first `offset` characters of a visible segment.
+    fn bytes_inside(&self, slot: usize, offset: u32) -> usize {
+        let segment = &self.segments[slot];
+        if segment.bytes == segment.len {
+            return offset as usize;
+        }
+        let start = self.byte_of_slot(slot);
+        let text = &self.text[start..start + segment.bytes as usize];
+        text.char_indices().nth(offset as usize).map_or(text.len(), |(at, _)| at)
+    }
+
+    /// The character of a visible element.
+    pub(super) fn char_at(&self, slot: usize, offset: u32) -> Option<char> {
+        if self.segments[slot].is_deleted() {
+            return None;
+        }
+        self.text[self.byte_of_slot(slot) + self.bytes_inside(slot, offset)..].chars().next()
+    }
+
+    /// Cuts a segment in two; `offset` is strictly inside it.
+    pub(super) fn cut(&mut self, slot: usize, offset: u32) {
+        let bytes = if self.segments[slot].is_deleted() { 0 } else { self.bytes_inside(slot, offset) as u32 };
+        let segment = &mut self.segments[slot];
+        let rest = Segment {
+            lamport: segment.lamport + u64::from(offset),
+            replica: segment.replica,
+            len: segment.len - offset,
+            bytes: segment.bytes - bytes,
+        };
+        segment.len = offset;
+        segment.bytes = bytes;
+        self.segments.insert(slot + 1, rest);
+    }
+
+    /// Puts a segment, with its text unless it is deleted, before `slot`; answers whether it only extends the segment
+    /// to the left.
+    pub(super) fn put(&mut self, slot: usize, segment: Segment, text: &str) -> bool {
+        self.text.insert_str(self.byte_of_slot(slot), text);
+        if let Some(left) = slot.checked_sub(1).map(|left| &mut self.segments[left])
+            && left.goes_on_as(&segment)
+        {
+            left.len += segment.len;
+            left.bytes += segment.bytes;
+            return true;
+        }
+        self.segments.insert(slot, segment);
+        false
+    }
+
+    /// Deletes `len` elements of one visible segment from a place on: drops their text, and joins the tombstones with
+    /// those beside them. Grows by at most two segments. Answers whether it has joined those on the left and those on
+    /// the right.
+    pub(super) fn bury(&mut self, slot: usize, offset: u32, len: u32) -> (bool, bool) {
+        let slot = if offset > 0 {
+            self.cut(slot, offset);
+            slot + 1
+        } else {
+            slot
+        };
+        if len < self.segments[slot].len {
+            self.cut(slot, len);
+        }
+        let start = self.byte_of_slot(slot);
+        self.text.replace_range(start..start + self.segments[slot].bytes as usize, "");
+        self.segments[slot].bytes = 0;
+        let right = self.join(slot);
+        (slot > 0 && self.join(slot - 1), right)
+    }
+
+    /// Makes one segment of this one and the next, if that is possible; answers whether it was.
+    fn join(&mut self, slot: usize) -> bool {
+        if let [left, right, ..] = &self.segments[slot..]
+            && left.goes_on_as(right)
+        {
+            let (len, bytes) = (right.len, right.bytes);
+            self.segments[slot].len += len;
+            self.segments[slot].bytes += bytes;
+            self.segments.remove(slot + 1);
+            return true;
+        }
+        false
+    }
+
+    /// A place that halves the text without leaving a side empty, as (slot, offset): offset 0, or strictly inside the
+    /// segment. The leaf has at least two elements, one of them visible.
+    pub(super) fn middle(&self) -> (usize, u32) {
+        let half = self.text.len() / 2;
+        let mut start = 0;
+        let found = self.segments.iter().position(|segment| {
+            let is_here = half < start + segment.bytes as usize;
+            start += if is_here { 0 } else { segment.bytes as usize };
+            is_here
+        });
+        let slot = found.unwrap_or(0);
+        let segment = &self.segments[slot];
+        let text = &self.text[start..start + segment.bytes as usize];
+        let offset = text.char_indices().take_while(|(at, _)| start + at < half).count() as u32;
+        match offset.min(segment.len - 1) {
+            0 if slot > 0 => (slot, 0),
+            0 if segment.len == 1 => (1, 0),
+            offset => (slot, offset.max(1)),
+        }
+    }
+
+    /// Takes off everything from `slot` on.
+    pub(super) fn split_off(&mut self, slot: usize) -> (Vec<Segment>, String) {
+        let text = self.text.split_off(self.byte_of_slot(slot));
+        (self.segments.split_off(slot), text)
+    }
+}

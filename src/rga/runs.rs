@@ -1,0 +1,186 @@
+//! The sequence as plain data, and what follows from it: equality and hash, which depend on nothing else.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ElementId, INTEGER_MAX};
+use crate::invariants::Violation;
+
+use super::edit::piece_len;
+use super::leaf::Segment;
+use super::names::Key;
+use super::tree::Place;
+use super::{NodeSizes, Rga};
+
+/// What one maximal run of consecutive ids holds, in document order: see [`Rga::runs`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RunContent {
+    /// Visible characters, at least one.
+    Text(String),
+    /// This many tombstones, at least one.
+    Deleted(u32),
+}
+
+/// Elements `id`, `id + 1`, … that stand next to each other and are all visible or all deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The first element's id.
+    pub id: ElementId,
+    /// What the run holds.
+    pub content: RunContent,
+}
+
+impl Rga {
+    /// All segments in document order, with their text.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (&Segment, &str)> {
+        self.tree.leaves_in_order().flat_map(|leaf| {
+            leaf.segments.iter().scan(leaf.text.as_str(), |rest, segment| {
+                let (text, behind) = rest.split_at(segment.bytes as usize);
+                *rest = behind;
+                Some((segment, text))
+            })
+        })
+    }
+
+    /// All elements in document order, in the fewest runs that describe them: equal sequences give equal runs.
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut end = None;
+        for (segment, text) in self.segments() {
+            let goes_on = end == Some(segment.key());
+            end = Some(segment.end());
+            let mut lamport = segment.lamport;
+            let content = match (runs.last_mut().map(|run| &mut run.content).filter(|_| goes_on), segment.is_deleted())
+            {
+                (Some(RunContent::Text(before)), false) => {
+                    before.push_str(text);
+                    continue;
+                }
+                (Some(RunContent::Deleted(before)), true) => {
+                    // A run holds no more than fits into its length: what is left over begins a new one.
+                    let room = segment.len.min(u32::MAX - *before);
+                    *before += room;
+                    lamport += u64::from(room);
+                    RunContent::Deleted(segment.len - room)
+                }
+                (_, false) => RunContent::Text(text.to_owned()),
+                (_, true) => RunContent::Deleted(segment.len),
+            };
+            if content != RunContent::Deleted(0) {
+                runs.push(Run { id: self.names.id(Key { lamport, ..segment.key() }), content });
+            }
+        }
+        runs
+    }
+
+    /// Builds the sequence that [`Rga::runs`] described. Takes memory in proportion to the runs as given, however
+    /// many tombstones they stand for.
+    ///
+    /// # Errors
+    /// [`Violation::State`] if an id occurs twice, a run is empty, an id is the root's or beyond the largest, or the
+    /// order is not one that insertions can have led to.
+    pub fn from_runs(runs: &[Run]) -> Result<Self, Violation> {
+        Self::from_runs_sized(runs, NodeSizes::default())
+    }
+
+    /// [`Rga::from_runs`] with nodes of these sizes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_runs_sized(runs: &[Run], sizes: NodeSizes) -> Result<Self, Violation> {
+        let mut rga = Self::with_node_sizes(sizes);
+        let mut end = rga.tree.start();
+        for run in runs {
+            end = rga.append(end, run)?;
+        }
+        if rga.tree.leaves.iter().all(|leaf| leaf.segments.is_empty()) {
+            rga.tree.leaves.clear();
+        }
+        rga.check_order()?;
+        Ok(rga)
+    }
+
+    fn append(&mut self, mut end: Place, run: &Run) -> Result<Place, Violation> {
+        let len = match &run.content {
+            RunContent::Text(text) => text.chars().count() as u64,
+            RunContent::Deleted(len) => u64::from(*len),
+        };
+        let first = run.id.lamport.0;
+        if len == 0 || run.id.is_root() {
+            return Err(Violation::State("an empty run, or one that starts at the root"));
+        }
+        if first > INTEGER_MAX || len - 1 > INTEGER_MAX - first {
+            return Err(Violation::State("an id beyond the largest"));
+        }
+        let mut key = Key { lamport: first, replica: self.names.intern(&run.id.replica) };
+        if self.key_extent(key, len) != (false, len) {
+            return Err(Violation::State("an id occurs twice"));
+        }
+        let mut rest = match &run.content {
+            RunContent::Text(text) => text.as_str(),
+            RunContent::Deleted(len) => {
+                let segment = Segment { lamport: first, replica: key.replica, len: *len, bytes: 0 };
+                return Ok(self.put(end, segment, "").1);
+            }
+        };
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
+            let len = piece.chars().count() as u32;
+            let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes: piece.len() as u32 };
+            end = self.put(end, segment, piece).1;
+            (key, rest) = (segment.end(), behind);
+        }
+        Ok(end)
+    }
+
+    /// Feeds the physical structure to a hasher: how segments are cut, where they lie in the tree, how replicas are
+    /// numbered. For models that must not merge states which differ in layout alone.
+    pub fn hash_layout(&self, state: &mut impl Hasher) {
+        self.names.hash(state);
+        self.index.hash(state);
+        self.tree.hash(state);
+    }
+}
+
+impl PartialEq for Rga {
+    fn eq(&self, other: &Self) -> bool {
+        (self.len(), self.element_count, self.highest) == (other.len(), other.element_count, other.highest)
+            && self.runs() == other.runs()
+    }
+}
+
+impl Eq for Rga {}
+
+impl Hash for Rga {
+    /// Covers exactly the elements, their order and values: not how they are cut into segments, so it must feed the
+    /// hasher in units that do not depend on that.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut run: Option<(&Segment, u64)> = None;
+        for (segment, text) in self.segments() {
+            let goes_on = |(first, len): &(&Segment, u64)| {
+                first.key().plus(*len) == segment.key() && first.is_deleted() == segment.is_deleted()
+            };
+            match run.as_mut().filter(|run| goes_on(run)) {
+                Some((_, len)) => *len += u64::from(segment.len),
+                None => {
+                    run.into_iter().for_each(|(_, len)| state.write_u64(len));
+                    self.names.name(segment.replica).hash(state);
+                    state.write_u64(segment.lamport);
+                    state.write_u8(u8::from(segment.is_deleted()));
+                    run = Some((segment, u64::from(segment.len)));
+                }
+            }
+            text.chars().for_each(|value| state.write_u32(u32::from(value)));
+        }
+        run.into_iter().for_each(|(_, len)| state.write_u64(len));
+        state.write_u64(self.element_count);
+    }
+}
+
+impl fmt::Debug for Rga {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rga").field(&self.runs()).finish()
+    }
+}

@@ -1,0 +1,314 @@
+//! The balanced tree over the leaves: a B+ tree in two vectors, linked by numbers.
+//!
+//! Each inner node keeps, for each child, the number of visible characters below it, which finds positions, and the
+//! last first-of-a-segment key below it in sibling order, which finds where a run of preceding siblings ends without
+//! walking over them. Elements never disappear, so nodes are only ever added; leaf 0 stays the leftmost one.
+
+use super::leaf::Leaf;
+use super::names::{Key, Names};
+
+/// No node.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// How much fits into the nodes of the tree. The default is for speed; small nodes make small documents deep, so that
+/// a model or a property test reaches every split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeSizes {
+    /// Segments per leaf, at least 3.
+    pub segments_max: u16,
+    /// Bytes of text per leaf, at least 4.
+    pub bytes_max: u16,
+    /// Children per inner node, at least 2.
+    pub children_max: u16,
+}
+
+impl Default for NodeSizes {
+    fn default() -> Self {
+        Self { segments_max: 32, bytes_max: 512, children_max: 16 }
+    }
+}
+
+impl NodeSizes {
+    /// The smallest nodes that work.
+    pub const SMALLEST: Self = Self { segments_max: 3, bytes_max: 4, children_max: 2 };
+
+    /// Raises what is too small.
+    pub(super) fn at_least_smallest(self) -> Self {
+        Self {
+            segments_max: self.segments_max.max(Self::SMALLEST.segments_max),
+            bytes_max: self.bytes_max.max(Self::SMALLEST.bytes_max),
+            children_max: self.children_max.max(Self::SMALLEST.children_max),
+        }
+    }
+}
+
+/// A place in the sequence: an element, or the gap before it. As a gap, `offset` is 0 or strictly inside the segment,
+/// and `slot` may be one behind the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) leaf: u32,
+    pub(super) slot: usize,
+    pub(super) offset: u32,
+}
+
+/// An inner node's view of a child: a leaf, or an inner node of the level below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Child {
+    pub(super) chars: usize,
+    last_lamport: u64,
+    last_replica: u32,
+    pub(super) node: u32,
+}
+
+impl Child {
+    pub(super) fn last_key(&self) -> Key {
+        Key { lamport: self.last_lamport, replica: self.last_replica }
+    }
+
+    fn set_last_key(&mut self, key: Key) {
+        (self.last_lamport, self.last_replica) = (key.lamport, key.replica);
+    }
+}
+
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Inner {
+    pub(super) parent: u32,
+    pub(super) children: Vec<Child>,
+}
+
+/// The tree. Without leaves when it is empty.
+#[derive(Clone, Debug, Default, Hash)]
+pub(super) struct Tree {
+    pub(super) sizes: NodeSizes,
+    pub(super) leaves: Vec<Leaf>,
+    pub(super) inners: Vec<Inner>,
+    /// A leaf if `height` is 0.
+    pub(super) root: u32,
+    /// Number of levels of inner nodes.
+    pub(super) height: u32,
+    /// Number of visible characters.
+    pub(super) chars: usize,
+}
+
+impl Tree {
+    pub(super) fn leaf(&self, leaf: u32) -> &Leaf {
+        &self.leaves[leaf as usize]
+    }
+
+    pub(super) fn leaf_mut(&mut self, leaf: u32) -> &mut Leaf {
+        &mut self.leaves[leaf as usize]
+    }
+
+    fn inner(&self, inner: u32) -> &Inner {
+        &self.inners[inner as usize]
+    }
+
+    /// The gap before everything. Makes the first leaf if there is none.
+    pub(super) fn start(&mut self) -> Place {
+        if self.leaves.is_empty() {
+            self.push_leaf(NONE, NONE);
+        }
+        Place { leaf: 0, slot: 0, offset: 0 }
+    }
+
+    fn push_leaf(&mut self, previous: u32, next: u32) -> u32 {
+        let leaf = self.leaves.len() as u32;
+        self.leaves.push(Leaf { parent: NONE, next, previous, segments: Vec::new(), text: String::new() });
+        leaf
+    }
+
+    /// The visible character at `position`, which must be below the number of them.
+    pub(super) fn find_visible(&self, mut position: usize) -> Place {
+        let mut node = self.root;
+        for _ in 0..self.height {
+            for child in &self.inner(node).children {
+                node = child.node;
+                if position < child.chars {
+                    break;
+                }
+                position -= child.chars;
+            }
+        }
+        let (slot, offset) = self.leaf(node).find_visible(position);
+        Place { leaf: node, slot, offset }
+    }
+
+    /// Number of visible characters before a leaf.
+    pub(super) fn chars_before_leaf(&self, leaf: u32) -> usize {
+        let mut before = 0;
+        let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        while parent != NONE {
+            let inner = self.inner(parent);
+            let ahead = inner.children.iter().take_while(|child| child.node != node);
+            before += ahead.map(|child| child.chars).sum::<usize>();
+            (node, parent) = (parent, inner.parent);
+        }
+        before
+    }
+
+    /// Tells the inner nodes that `leaf` has `grown` more visible characters and a new segment that begins with `key`.
+    /// Answers the number of visible characters before the leaf.
+    pub(super) fn note_put(&mut self, leaf: u32, grown: usize, key: Option<Key>, names: &Names) -> usize {
+        self.chars += grown;
+        self.climb(leaf, |child| {
+            child.chars += grown;
+            if let Some(key) = key {
+                child.set_last_key(names.last(child.last_key(), key));
+            }
+        })
+    }
+
+    /// Tells the inner nodes that `leaf` has `shrunk` fewer visible characters. Answers the number of visible
+    /// characters before the leaf.
+    pub(super) fn note_buried(&mut self, leaf: u32, shrunk: usize) -> usize {
+        self.chars -= shrunk;
+        self.climb(leaf, |child| child.chars -= shrunk)
+    }
+
+    /// Visits all that inner nodes keep about the nodes from `leaf` up to the root; answers the number of visible
+    /// characters before the leaf.
+    fn climb(&mut self, leaf: u32, mut change: impl FnMut(&mut Child)) -> usize {
+        let mut before = 0;
+        let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        while parent != NONE {
+            let inner = &mut self.inners[parent as usize];
+            for child in &mut inner.children {
+                if child.node == node {
+                    change(child);
+                    break;
+                }
+                before += child.chars;
+            }
+            (node, parent) = (parent, inner.parent);
+        }
+        before
+    }
+
+    /// The linear rule: from a gap on, past all elements that precede `key` in sibling order.
+    pub(super) fn skip_preceding(&self, gap: Place, key: Key, names: &Names) -> Place {
+        let leaf = self.leaf(gap.leaf);
+        let mut slot = gap.slot;
+        if gap.offset > 0 {
+            // What is left of a segment precedes as a whole if its first element does: Lamport values rise inside it.
+            if !names.precedes(leaf.segments[slot].key().plus(u64::from(gap.offset)), key) {
+                return gap;
+            }
+            slot += 1;
+        }
+        if let Some(slot) = leaf.first_not_preceding(slot, key, names) {
+            return Place { leaf: gap.leaf, slot, offset: 0 };
+        }
+        match self.next_leaf_not_preceding(gap.leaf, key, names) {
+            Some(found) => match self.leaf(found).first_not_preceding(0, key, names) {
+                Some(slot) if slot > 0 => Place { leaf: found, slot, offset: 0 },
+                _ => self.end_of(self.leaf(found).previous),
+            },
+            None => self.end_of(self.last_leaf()),
+        }
+    }
+
+    fn end_of(&self, leaf: u32) -> Place {
+        Place { leaf, slot: self.leaf(leaf).segments.len(), offset: 0 }
+    }
+
+    fn last_leaf(&self) -> u32 {
+        let last = |node: u32| self.inner(node).children.last().map_or(NONE, |child| child.node);
+        (0..self.height).fold(self.root, |node, _| last(node))
+    }
+
+    /// The first leaf behind `leaf` with a segment that does not precede `key`.
+    fn next_leaf_not_preceding(&self, leaf: u32, key: Key, names: &Names) -> Option<u32> {
+        let stays = |child: &&Child| !names.precedes(child.last_key(), key);
+        let (mut node, mut parent, mut level) = (leaf, self.leaf(leaf).parent, 0);
+        let mut found = loop {
+            if parent == NONE {
+                return None;
+            }
+            let inner = self.inner(parent);
+            let mut behind = inner.children.iter().skip_while(|child| child.node != node).skip(1);
+            if let Some(child) = behind.find(stays) {
+                break child.node;
+            }
+            (node, parent, level) = (parent, inner.parent, level + 1);
+        };
+        for _ in 0..level {
+            found = self.inner(found).children.iter().find(stays)?.node;
+        }
+        Some(found)
+    }
+
+    /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it.
+    pub(super) fn split_leaf(&mut self, left: u32, slot: usize, names: &Names) -> u32 {
+        let next = self.leaf(left).next;
+        let right = self.push_leaf(left, next);
+        (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot);
+        self.leaf_mut(left).next = right;
+        if next != NONE {
+            self.leaf_mut(next).previous = right;
+        }
+        self.add_sibling(left, right, names);
+        right
+    }
+
+    /// Hangs leaf `right` into the tree behind leaf `left`, whose content it took part of.
+    fn add_sibling(&mut self, left: u32, right: u32, names: &Names) {
+        let (mut left, mut right) = (self.leaf_as_child(left, names), self.leaf_as_child(right, names));
+        for level in 0..self.height {
+            let parent = self.parent(left.node, level);
+            let children = &mut self.inners[parent as usize].children;
+            let slot = children.iter().position(|child| child.node == left.node).unwrap_or(0);
+            children[slot] = left;
+            children.insert(slot + 1, right);
+            let overflow = (children.len() > usize::from(self.sizes.children_max))
+                .then(|| children.split_off(children.len().div_ceil(2)));
+            self.set_parent(right.node, level, parent);
+            let Some(moved) = overflow else { return };
+            let sibling = self.push_inner(moved, level);
+            (left, right) = (self.inner_as_child(parent, names), self.inner_as_child(sibling, names));
+        }
+        self.root = self.push_inner(vec![left, right], self.height);
+        self.height += 1;
+    }
+
+    /// Makes an inner node over children of `level`: 0 if they are leaves.
+    fn push_inner(&mut self, children: Vec<Child>, level: u32) -> u32 {
+        let inner = self.inners.len() as u32;
+        for child in &children {
+            self.set_parent(child.node, level, inner);
+        }
+        self.inners.push(Inner { parent: NONE, children });
+        inner
+    }
+
+    fn parent(&self, node: u32, level: u32) -> u32 {
+        if level == 0 { self.leaf(node).parent } else { self.inner(node).parent }
+    }
+
+    fn set_parent(&mut self, node: u32, level: u32, parent: u32) {
+        if level == 0 {
+            self.leaf_mut(node).parent = parent;
+        } else {
+            self.inners[node as usize].parent = parent;
+        }
+    }
+
+    /// What a parent has to keep about a leaf.
+    pub(super) fn leaf_as_child(&self, node: u32, names: &Names) -> Child {
+        let leaf = self.leaf(node);
+        let last = leaf.last_key(names);
+        Child { chars: leaf.chars(), last_lamport: last.lamport, last_replica: last.replica, node }
+    }
+
+    /// What a parent has to keep about an inner node.
+    pub(super) fn inner_as_child(&self, node: u32, names: &Names) -> Child {
+        let children = &self.inner(node).children;
+        let last = children.iter().fold(Key::FIRST, |last, child| names.last(last, child.last_key()));
+        let chars = children.iter().map(|child| child.chars).sum();
+        Child { chars, last_lamport: last.lamport, last_replica: last.replica, node }
+    }
+
+    /// All leaves in document order.
+    pub(super) fn leaves_in_order(&self) -> impl Iterator<Item = &Leaf> {
+        std::iter::successors(self.leaves.first(), |leaf| self.leaves.get(leaf.next as usize))
+    }
+}

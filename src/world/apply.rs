@@ -249,7 +249,14 @@ impl World {
                 self.told = self.told.max(number_in(&message));
                 match &mut self.peers[client] {
                     Peer::V2(replica) => {
+                        let is_refusal = matches!(message, ServerMessage::Error { .. });
+                        let last_seen = replica.state.last_seen();
+                        let got = number_in(&message);
                         let (sent, hangs_up) = replica.step(client::Input::Message(message));
+                        // The replica would mend it with a resync; that it had to is the server's fault.
+                        if hangs_up && !is_refusal {
+                            self.violated(Violation::OrderedDelivery { last_seen, got });
+                        }
                         self.after_client_step(client, sent, hangs_up);
                     }
                     Peer::V1(v1) => match v1.on_message(message) {

@@ -1,8 +1,8 @@
 //! The definition of the sequence: a map of nodes and the walk over their tree.
 //!
 //! Source: RGA (Roh et al., JPDC 2011) as a timestamped insertion tree (Attiya et al., PODC 2016, section 5).
-//! Written to be read, not to be fast: the shipped [`Rga`](super::Rga) must equal it under model, property tests and
-//! fuzzing. Nothing that serves uses it.
+//! Written to be read, not to be fast: the shipped [`Rga`](super::Rga) must equal it under model and property tests.
+//! Nothing that serves uses it.
 
 use std::collections::BTreeMap;
 

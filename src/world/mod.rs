@@ -1,7 +1,7 @@
 //! The cluster in a box: one document's server, its disk, its clients and the network between them.
 //!
-//! [`World::apply`] is, beside the shells, the only caller of the `step` functions: models, simulations, property tests
-//! and fuzzers choose actions, and nothing here decides in their place. A server may crash at any moment, and any part of
+//! [`World::apply`] is, beside the shells, the only caller of the `step` functions: models and property tests choose
+//! actions, and nothing here decides in their place. A server may crash at any moment, and any part of
 //! what it had not synced may survive; connections break and lose what was in flight to the client, while what the
 //! client had sent may still arrive.
 

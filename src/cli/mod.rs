@@ -3,6 +3,7 @@
 // Clocks, files and the terminal are what a command line is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod edit;
 mod replay;
 mod serve;
 pub mod trace;
@@ -28,6 +29,12 @@ enum Command {
     /// Serve documents over WebSocket (the default)
     #[command(after_help = EXIT_CODES)]
     Serve(serve::ServeArgs),
+    /// Put lines at the end of a document
+    #[command(after_help = edit::EXIT_CODES)]
+    Type(edit::TypeArgs),
+    /// Show a document, and show it again whenever it changes
+    #[command(after_help = edit::EXIT_CODES)]
+    Watch(edit::DocumentArgs),
     /// Type a recorded history into a server over WebSockets, and check what comes of it
     #[command(after_help = replay::EXIT_CODES)]
     Replay(replay::ReplayArgs),
@@ -80,6 +87,8 @@ pub fn main() -> ExitCode {
     let served = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Type(args)) => return edit::run_type(&args),
+        Some(Command::Watch(args)) => return edit::run_watch(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
     };
     match served {

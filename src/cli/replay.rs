@@ -118,8 +118,9 @@ impl ReplayError {
         match self {
             Self::Plan(PlanError::Writers { .. })
             | Self::Client(ClientError::Url { .. } | ClientError::Tls { .. } | ClientError::DocName { .. }) => 2,
-            Self::Trace { .. } | Self::Plan(PlanError::NoChain { .. }) | Self::Edit(_) => 3,
+            Self::Trace { .. } | Self::Plan(PlanError::NoChain { .. }) | Self::Edit(EditError::Invalid) => 3,
             Self::Client(_)
+            | Self::Edit(_)
             | Self::NotEmpty(_)
             | Self::Replaced
             | Self::GivenUp(..)

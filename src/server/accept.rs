@@ -17,7 +17,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::context::{Context, Stage};
-use super::socket::{Gauge, Socket};
+use super::socket::Socket;
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -60,8 +60,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, context: Arc<C
 async fn serve(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router, context: Arc<Context>) {
     // Echoes are small and wait for nobody.
     let _ = stream.set_nodelay(true);
-    let gauge = Arc::new(Gauge::new());
-    let socket = Socket::new(stream, Arc::clone(&gauge), permit, context.metrics.connections.clone());
+    let (socket, gauge) = Socket::new(stream, permit, context.metrics.connections.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&gauge));
         let request: Request = request.map(Body::new);

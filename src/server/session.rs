@@ -5,7 +5,6 @@ mod reader;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::StreamExt;
@@ -119,7 +118,7 @@ async fn first_text(socket: &mut WebSocket, gauge: &Gauge) -> Result<Utf8Bytes, 
 }
 
 async fn refuse(mut socket: WebSocket, close: Close, error: Option<Box<ServerMessage>>, surroundings: &Surroundings) {
-    let Surroundings { context, gauge, .. } = surroundings;
+    let context = &surroundings.context;
     let error = error.map(|error| Message::Text(encode_server(&error).into()));
     context.metrics.closed(close.code.number(), close.reason);
     let send = async {
@@ -129,10 +128,8 @@ async fn refuse(mut socket: WebSocket, close: Close, error: Option<Box<ServerMes
         Ok::<(), axum::Error>(())
     };
     if timeout(context.config.timeouts.close, send).await.is_ok_and(|sent| sent.is_ok()) {
-        if matches!(close.code, CloseCode::TooBig | CloseCode::InvalidUtf8) || close == INVALID_FRAME {
-            gauge.discard();
-        }
-        linger(&mut socket.split().1, context.config.timeouts.close).await;
+        let is_readable = !matches!(close.code, CloseCode::TooBig | CloseCode::InvalidUtf8) && close != INVALID_FRAME;
+        linger(&mut socket.split().1, surroundings, is_readable).await;
     }
 }
 
@@ -164,10 +161,7 @@ async fn run(
     let _ = lease.handle.queue.send(Command::Closed(session)).await;
     drop(lease);
     if writer.await.unwrap_or(false) {
-        if fault.is_some() {
-            surroundings.gauge.discard();
-        }
-        linger(reader.stream(), surroundings.context.config.timeouts.close).await;
+        linger(reader.stream(), surroundings, fault.is_none()).await;
     }
 }
 
@@ -182,10 +176,16 @@ struct Parts {
 
 /// After our close frame: gives the peer time to read it and to end the connection, and throws away what it still
 /// sends. If the connection were dropped at once, what lies unread here would take the close frame with it.
-async fn linger(stream: &mut SplitStream<WebSocket>, wait: Duration) {
-    let until_end = async { while let Some(Ok(_)) = stream.next().await {} };
+async fn linger(stream: &mut SplitStream<WebSocket>, surroundings: &Surroundings, is_readable: bool) {
+    let until_end = async {
+        if is_readable {
+            while let Some(Ok(_)) = stream.next().await {}
+        } else {
+            surroundings.gauge.drain().await;
+        }
+    };
     // Whoever has not ended it by now is cut off.
-    let _ = timeout(wait, until_end).await;
+    let _ = timeout(surroundings.context.config.timeouts.close, until_end).await;
 }
 
 fn close_message(close: &Close) -> Message {

@@ -1,31 +1,29 @@
 //! A TCP stream that counts: for progress deadlines, for the budget before `hello`, and for the number of connections.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use prometheus_client::metrics::gauge::Gauge as Count;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// What is known of a connection outside the layers that own its stream.
+/// What is known of a connection outside the layers that own its stream, and what can be done to it there.
 #[derive(Debug)]
 pub(super) struct Gauge {
+    stream: TcpStream,
     written: AtomicU64,
     /// How many more bytes may be read; `u64::MAX` is without end.
     budget: AtomicU64,
-    discards: AtomicBool,
 }
 
 impl Gauge {
-    pub(super) fn new() -> Self {
-        Self { written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX), discards: AtomicBool::new(false) }
-    }
-
-    /// Bytes that the peer's kernel or ours has taken so far.
+    /// Bytes that our kernel has taken so far.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
@@ -45,17 +43,24 @@ impl Gauge {
         self.budget.load(Ordering::Relaxed) == 0
     }
 
-    /// From here on everything read is thrown away below the layers above, until the peer ends the connection. For a
-    /// message that is too big: the peer reads our close frame only when it has got rid of its own.
-    pub(super) fn discard(&self) {
-        self.discards.store(true, Ordering::Relaxed);
+    /// Reads until the peer's end and throws it away. For a peer whose frames cannot be read on, because one is too big
+    /// or broken: it gets to our close frame only when it has got rid of its own.
+    pub(super) async fn drain(&self) {
+        let mut waste = [0_u8; 4096];
+        while self.stream.readable().await.is_ok() {
+            match self.stream.try_read(&mut waste) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
     }
 }
 
 /// The stream.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
     gauge: Arc<Gauge>,
     /// This connection's share of the number allowed; given back when the stream is dropped.
     _permit: OwnedSemaphorePermit,
@@ -70,76 +75,76 @@ impl Drop for Socket {
 
 impl Socket {
     /// `open` counts the sockets that there are.
-    pub(super) fn new(stream: TcpStream, gauge: Arc<Gauge>, permit: OwnedSemaphorePermit, open: Count) -> Self {
+    pub(super) fn new(stream: TcpStream, permit: OwnedSemaphorePermit, open: Count) -> (Self, Arc<Gauge>) {
         open.inc();
-        Self { stream, gauge, _permit: permit, open }
+        let gauge = Arc::new(Gauge { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX) });
+        (Self { gauge: Arc::clone(&gauge), _permit: permit, open }, gauge)
     }
 
-    /// Ready at the peer's end, or at an error.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waste = [0_u8; 4096];
-        // Bounded, so that a peer that sends without end does not hold the thread.
-        for _ in 0..64 {
-            let mut waste = ReadBuf::new(&mut waste);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut waste))?;
-            if waste.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
+    fn count(&self, written: io::Result<usize>) -> io::Result<usize> {
+        self.gauge.written.fetch_add(*written.as_ref().unwrap_or(&0) as u64, Ordering::Relaxed);
+        written
+    }
+}
+
+/// Tries until it would block, which makes the stream wake the task when it would not.
+fn retry<T>(
+    mut is_ready: impl FnMut() -> Poll<io::Result<()>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        ready!(is_ready())?;
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.gauge.discards.load(Ordering::Relaxed) {
-            return self.poll_discard(cx);
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Gauge { stream, budget, .. } = &*self.gauge;
+        let left = budget.load(Ordering::Relaxed);
+        if left == u64::MAX {
+            return retry(|| stream.poll_read_ready(cx), || stream.try_read_buf(buf)).map_ok(|_| ());
         }
-        let budget = self.gauge.budget.load(Ordering::Relaxed);
-        if budget == u64::MAX {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        if budget == 0 {
+        if left == 0 {
             return Poll::Ready(Err(io::Error::other("more bytes than allowed before hello")));
         }
-        // Through a buffer of our own: a window into `buf` could only be claimed with `unsafe`.
         let mut chunk = [0_u8; 2048];
-        let len = chunk.len().min(buf.remaining()).min(usize::try_from(budget).unwrap_or(usize::MAX));
-        let mut chunk = ReadBuf::new(&mut chunk[..len]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk))?;
-        buf.put_slice(chunk.filled());
-        self.gauge.set_budget(budget - chunk.filled().len() as u64);
+        let len = chunk.len().min(buf.remaining()).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = ready!(retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut chunk[..len])))?;
+        buf.put_slice(&chunk[..read]);
+        // The budget may have been lifted meanwhile.
+        let _ = budget.compare_exchange(left, left - read as u64, Ordering::Relaxed, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.gauge.written.fetch_add(written as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(written))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let stream = &self.gauge.stream;
+        retry(|| stream.poll_write_ready(cx), || stream.try_write(bytes)).map(|written| self.count(written))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        self.gauge.written.fetch_add(written as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(written))
+        let stream = &self.gauge.stream;
+        retry(|| stream.poll_write_ready(cx), || stream.try_write_vectored(slices)).map(|written| self.count(written))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&self.gauge.stream).shutdown(Shutdown::Write))
     }
 }

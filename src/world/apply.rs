@@ -11,7 +11,7 @@ use crate::op::{Edit, Op};
 use crate::oplog::{Entry, EntryFields};
 use crate::protocol::client;
 use crate::protocol::codec::{split_state, v1_expand};
-use crate::protocol::feed::{Feed, Next};
+use crate::protocol::feed::{Feed, Found, Next};
 use crate::protocol::message::{ClientMessage, Digest, Echo, EchoV2, MessageId, RejectCode, ServerMessage, Version};
 use crate::protocol::reject::{Close, Reject};
 use crate::protocol::server::{Input, Output};
@@ -44,6 +44,13 @@ impl World {
             Action::Truncate => self.truncate(),
             Action::Foreign => self.append_foreign(),
             Action::Rekey(client) => self.rekey(*client),
+            Action::Swap(session) => {
+                self.budget.swaps -= 1;
+                if let Some(link) = self.links.get_mut(session) {
+                    let len = link.up.len();
+                    link.up.swap(len - 1, len - 2);
+                }
+            }
         }
         self.links.retain(|_, link| link.is_client_open || link.is_server_open);
     }
@@ -189,7 +196,7 @@ impl World {
 
     fn send(&mut self, session: SessionId) {
         let Some(node) = &mut self.node else { return };
-        let Node { state, ring, feeds } = &mut **node;
+        let Node { state, ring, feeds, kept } = &mut **node;
         let Some(feed) = feeds.get_mut(&session) else { return };
         let mut next = feed.next(ring, &self.limits);
         if let Next::ReadLog { after } = next {
@@ -205,9 +212,17 @@ impl World {
         match next {
             Next::Message(message) => frames.push(message),
             Next::Entry { entry, after } => frames = echoes(&self.doc, feed.version(), &entry, after, &self.limits),
-            Next::Resync => {
+            Next::Resync if feed.version() == Version::V1 => {
                 feed.resynced(state.content().head);
-                frames = resync(feed.version(), state, &self.limits);
+                frames.push(state.resync_text());
+            }
+            Next::Resync => {
+                let fits = kept.take().filter(|(at, ..)| *at >= feed.cursor() && ring.after(*at) != Found::Fallen);
+                let (at, term, plain) = fits.unwrap_or_else(|| state.resync_state());
+                feed.resynced(at);
+                let parts = split_state(&self.doc, at, term, &plain, self.limits.message_bytes_max as usize);
+                frames.extend(parts.into_iter().map(ServerMessage::Resync));
+                *kept = self.config.shares_resyncs.then_some((at, term, plain));
             }
             Next::Close(close) => return self.close(session, &close),
             Next::ReadLog { .. } | Next::Idle => {}
@@ -333,21 +348,6 @@ fn echoes(
             op: entry.op.clone(),
             v2: Some(EchoV2 { count: entry.count(), term: entry.term }),
         })],
-    }
-}
-
-fn resync(
-    version: Version,
-    state: &crate::protocol::server::ServerState,
-    limits: &crate::protocol::limits::Limits,
-) -> Vec<ServerMessage> {
-    match version {
-        Version::V1 => vec![state.resync_text()],
-        Version::V2 => {
-            let (at, term, plain) = state.resync_state();
-            let parts = split_state(state.doc(), at, term, &plain, limits.message_bytes_max as usize);
-            parts.into_iter().map(ServerMessage::Resync).collect()
-        }
     }
 }
 

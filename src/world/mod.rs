@@ -8,12 +8,14 @@
 mod apply;
 mod check;
 mod disk;
+mod landmarks;
 mod peer;
 mod v1;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::document::DocumentState;
 use crate::id::{DocId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
 use crate::oplog::Entry;
@@ -22,6 +24,7 @@ use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Durability, ServerMessage};
 use crate::protocol::server::ServerState;
 pub use disk::Disk;
+pub use landmarks::Landmark;
 pub use peer::{Ledger, Peer, Replica};
 pub use v1::V1Client;
 
@@ -48,6 +51,10 @@ pub struct Config {
     pub foreign: u8,
     /// Rekeys that a client is made to go through without need.
     pub rekeys: u8,
+    /// Times that a version 1 client sends its last two messages in the other order.
+    pub swaps: u8,
+    /// Whether a version 2 resync may be one that was made for somebody else, a little behind the head.
+    pub shares_resyncs: bool,
     /// Frames in flight to a client at the most; with 0 a frame is delivered as it is sent. Since the server learns
     /// nothing from sending, a frame lost in flight is as one not sent yet: 0 leaves out only stale resyncs, and a
     /// smaller space.
@@ -90,6 +97,8 @@ impl Default for Config {
             truncations: 0,
             foreign: 0,
             rekeys: 0,
+            swaps: 0,
+            shares_resyncs: false,
             in_flight_max: 1,
             limits: Limits::default(),
         }
@@ -105,6 +114,7 @@ pub struct Budget {
     truncations: u8,
     foreign: u8,
     rekeys: u8,
+    swaps: u8,
 }
 
 /// Something that may happen.
@@ -138,6 +148,8 @@ pub enum Action {
     Foreign,
     /// A client decides to become a new instance.
     Rekey(usize),
+    /// The last two messages on their way to the server were sent in the other order, by a version 1 client.
+    Swap(SessionId),
 }
 
 /// A frame on its way to a client.
@@ -163,6 +175,8 @@ struct Node {
     state: ServerState,
     ring: Ring<Arc<Entry>>,
     feeds: BTreeMap<SessionId, Feed>,
+    /// The last version 2 resync, if it may be shared.
+    kept: Option<(ServerSeq, Option<Term>, DocumentState)>,
 }
 
 /// Everything there is.
@@ -199,6 +213,7 @@ impl World {
             truncations: config.truncations,
             foreign: config.foreign,
             rekeys: config.rekeys,
+            swaps: config.swaps,
         };
         let mut world = Self {
             config: Arc::clone(config),
@@ -228,7 +243,7 @@ impl World {
                 let doc = self.doc.clone();
                 let state = ServerState::new(doc, content, log_start, term, Durability::Disk, limits);
                 let ring = Ring::new(head, &self.limits);
-                self.node = Some(Box::new(Node { state, ring, feeds: BTreeMap::new() }));
+                self.node = Some(Box::new(Node { state, ring, feeds: BTreeMap::new(), kept: None }));
             }
             Err(violation) => self.violated(violation),
         }
@@ -317,6 +332,15 @@ impl World {
             let open = self.links.iter().filter(|(_, link)| link.is_client_open);
             actions.extend(open.map(|(session, _)| Action::Break(*session)));
         }
+        if self.budget.swaps > 0 {
+            let is_op = |message: &ClientMessage| matches!(message, ClientMessage::Op(_));
+            let is_ready = |link: &Link| {
+                let is_v1 = matches!(self.peers[link.client], Peer::V1(_));
+                is_v1 && link.up.len() >= 2 && link.up.iter().rev().take(2).all(is_op)
+            };
+            let ready = self.links.iter().filter(|(_, link)| is_ready(link));
+            actions.extend(ready.map(|(session, _)| Action::Swap(*session)));
+        }
         let Some(node) = &self.node else { return };
         if self.budget.crashes > 0 {
             actions.extend((0..=self.disk.unsynced_count()).map(Action::Crash));
@@ -337,8 +361,8 @@ impl World {
     /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
     /// next frame, other than a resync, for a client that makes no more edits.
     pub fn commuting(&self) -> Option<Action> {
-        let Budget { edits, breaks, crashes, truncations, foreign, rekeys } = &self.budget;
-        if [breaks, crashes, truncations, foreign, rekeys].iter().any(|left| **left > 0) {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys, swaps } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys, swaps].iter().any(|left| **left > 0) {
             return None;
         }
         let node = self.node.as_ref()?;

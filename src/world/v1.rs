@@ -12,7 +12,7 @@ use crate::protocol::message::{ClientMessage, Hello, MessageId, OpMessage, Serve
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum View {
     /// Every element: it can edit.
-    Elements(Document),
+    Elements(Box<Document>),
     /// Only the text of a number.
     Text { text: String, at: ServerSeq },
 }
@@ -37,7 +37,7 @@ impl V1Client {
             ledger: Ledger::default(),
             doc,
             client,
-            view: View::Elements(Document::new()),
+            view: View::Elements(Box::default()),
             last_seen: ServerSeq(0),
             pending: Vec::new(),
             is_joined: false,

@@ -1,1 +1,117 @@
-//! command_line
+//! The binary: what it says when it cannot start, and how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::harness::{Client, v2};
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_collab-engine"));
+    // What the developer has set must not matter.
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("COLLAB_")).for_each(
+        |name| {
+            command.env_remove(name);
+        },
+    );
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A running server, killed when it is dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    pub(crate) fn start(data: &Path) -> Self {
+        let mut command = binary();
+        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
+        let address =
+            address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {line:?}"));
+        Self { child, address }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ended(args: &[&str], directory: &Path) -> Output {
+    binary().args(args).current_dir(directory).output().unwrap()
+}
+
+/// One line on standard error, with `says` in it, and this exit code.
+fn assert_fails(output: &Output, code: i32, says: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.contains(says), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_one_line_and_an_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_fails(&ended(&["--listen", &address], dir.path()), 3, "cannot listen on");
+    assert_fails(&ended(&["--listen", "nonsense"], dir.path()), 3, "cannot listen on nonsense");
+    let any = ["--listen", "127.0.0.1:0"];
+    assert_fails(&ended(&[&any[..], &["--allow-origin", "app.example"]].concat(), dir.path()), 2, "is no origin");
+    assert_fails(&ended(&[&any[..], &["--log", "a=b=c"]].concat(), dir.path()), 2, "--log");
+
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert_fails(&ended(&[&any[..], &["--data", "file/below"]].concat(), dir.path()), 4, "cannot open the store");
+    let data = dir.path().join("data");
+    let _running = Process::start(&data);
+    assert_fails(&ended(&[&any[..], &["--data", "data"]].concat(), dir.path()), 4, "in use by another server");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["--frobnicate"][..], &["--connections-max", "many"], &["nonsense"], &["--hello-timeout", "-1"]] {
+        assert_eq!(ended(args, dir.path()).status.code(), Some(2), "{args:?}");
+    }
+    let help = ended(&["serve", "--help"], dir.path());
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && text.contains("COLLAB_LISTEN") && text.contains("Exit codes:"), "{text}");
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_in_order_and_everything_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (attempt, signal) in [(1, "TERM"), (2, "INT")] {
+        let mut process = Process::start(&data);
+        let mut a = Client::connect_to(process.address).await;
+        a.send(v2::hello("A", attempt)).await;
+        let ack = a.receive().await;
+        assert_eq!(ack["last"], attempt - 1);
+        assert_eq!(ack["durability"], "disk");
+        if attempt > 1 {
+            assert_eq!(a.receive().await["server_seq"], 1);
+        }
+        a.send(v2::insert("A", attempt, attempt, "x")).await;
+        assert_eq!(a.receive().await["server_seq"], attempt);
+        process.signal(signal);
+        a.expect_close(1001, "shutdown").await;
+        drop(a);
+        assert_eq!(process.child.wait().unwrap().code(), Some(0));
+    }
+}

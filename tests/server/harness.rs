@@ -65,8 +65,7 @@ impl Server {
 
     /// The status and body of a plain request.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let (head, body) = self.raw(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)).await;
-        (status(&head), body)
+        get(self.address, path).await
     }
 
     pub(crate) async fn json(&self, path: &str) -> (u16, Value) {
@@ -76,14 +75,7 @@ impl Server {
 
     /// Sends bytes as they are; answers head and body of what comes back until the end of the connection.
     pub(crate) async fn raw(&self, request: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // Whoever is refused early may find the connection closed before everything was sent.
-        let _ = stream.write_all(request.as_bytes()).await;
-        let mut answer = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        (head.to_owned(), body.to_owned())
+        raw(self.address, request).await
     }
 
     /// Asks for `path` until `is_so` holds of the answer.
@@ -94,6 +86,28 @@ impl Server {
         })
         .await
     }
+}
+
+async fn raw(address: SocketAddr, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // Whoever is refused early may find the connection closed before everything was sent.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an answer in time");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (head.to_owned(), body.to_owned())
+}
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (head, body) =
+        raw(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")).await;
+    (status(&head), body)
+}
+
+/// The JSON at a path of any server.
+pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Value {
+    serde_json::from_str(&get(address, path).await.1).unwrap()
 }
 
 /// Asks again and again until there is an answer.
@@ -250,14 +264,18 @@ pub(crate) mod v2 {
         hello
     }
 
-    pub(crate) fn op(client: &str, number: u64, op: Value) -> Value {
+    pub(crate) fn op(client: &str, number: u64, op: impl Into<Value>) -> Value {
         json!({"type": "op", "doc_id": "doc", "client_id": name(client), "client_msg_id": number,
-            "answered": 0, "epoch": 0, "seen": 0, "op": op})
+            "answered": 0, "epoch": 0, "seen": 0, "op": op.into()})
     }
 
     /// Inserts behind the root.
     pub(crate) fn insert(client: &str, number: u64, lamport: u64, value: &str) -> Value {
-        op(client, number, json!({"type": "ins", "parent_id": [0, "root"], "id": [lamport, name(client)], "value": value}))
+        op(
+            client,
+            number,
+            json!({"type": "ins", "parent_id": [0, "root"], "id": [lamport, name(client)], "value": value}),
+        )
     }
 
     /// Joins; answers the `hello_ack`.

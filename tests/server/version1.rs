@@ -29,8 +29,10 @@ async fn two_clients_see_every_operation_in_one_order() {
     a.send(delete).await;
     for client in [&mut a, &mut b] {
         let op = json!({"type": "del", "id": [1001, "client-A"]});
-        client.expect(json!({"type": "op_echo", "doc_id": "doc", "server_seq": 3, "origin_client_id": "client-A",
-            "client_msg_id": "m-2", "op": op})).await;
+        client
+            .expect(json!({"type": "op_echo", "doc_id": "doc", "server_seq": 3, "origin_client_id": "client-A",
+            "client_msg_id": "m-2", "op": op}))
+            .await;
     }
     let (status, text) = server.json("/api/v1/documents/doc/text").await;
     assert_eq!((status, text), (200, json!({"doc_id": "doc", "server_seq": 3, "text": "i"})));

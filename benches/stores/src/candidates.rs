@@ -1,5 +1,6 @@
 //! One adapter for each way to keep documents. Each append of a group is one commit that is durable when it returns.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -29,7 +30,7 @@ pub const NAMES: [&str; 5] = ["own", "redb", "fjall", "sqlite", "bare"];
 pub fn open(name: &str, dir: &Path) -> Outcome<Box<dyn Candidate>> {
     std::fs::create_dir_all(dir)?;
     Ok(match name {
-        "own" => Box::new(Own(EmbeddedStore::open(dir, EmbeddedOptions::default())?)),
+        "own" => Box::new(Own(EmbeddedStore::open(dir, EmbeddedOptions::default())?, HashMap::new())),
         "redb" => Box::new(Redb(redb::Database::create(dir.join("redb"))?)),
         "fjall" => Box::new(Fjall::open(dir)?),
         "sqlite" => Box::new(Sqlite::open(dir)?),
@@ -64,7 +65,8 @@ impl Candidate for Bare {
     }
 }
 
-struct Own(EmbeddedStore);
+/// The store, and names that a server would hold with its documents.
+struct Own(EmbeddedStore, HashMap<u32, DocId>);
 
 fn name(doc: u32) -> DocId {
     DocId::parse(&format!("doc-{doc}")).expect("a legal name")
@@ -74,7 +76,8 @@ impl Candidate for Own {
     fn append(&mut self, group: &[Entry<'_>]) -> Outcome<()> {
         let record = |(doc, number, payload): &Entry<'_>| {
             let number = ServerSeq(*number);
-            (name(*doc), [Record { first: number, last: number, payload: (*payload).into() }])
+            let name = self.1.entry(*doc).or_insert_with(|| name(*doc)).clone();
+            (name, [Record { first: number, last: number, payload: (*payload).into() }])
         };
         let records: Vec<_> = group.iter().map(record).collect();
         let append = |(doc, records)| {

@@ -21,7 +21,7 @@ fn nothing_but_hello_comes_first_and_hello_comes_once() {
 fn synced_comes_when_everything_before_it_is_durable_and_was_echoed() {
     let mut shell = Shell::new();
     let (a, b) = (shell.join("A"), shell.join("B"));
-    (shell.read(a), shell.read(b));
+    shell.skip(&[a, b]);
     shell.edit(a, 1, ins(ROOT, (1, "A"), "x"));
     shell.ask_sync(b, 7);
     assert!(shell.read(b).is_empty());
@@ -73,7 +73,7 @@ fn a_greeting_waits_until_the_head_at_which_it_joined_is_durable() {
 fn who_falls_off_the_ring_is_closed_and_the_others_go_on() {
     let mut shell = Shell::with(|limits| limits.ring_entries_max = 2);
     let (a, slow) = (shell.join("A"), shell.join("S"));
-    (shell.read(a), shell.read(slow));
+    shell.skip(&[a, slow]);
     for number in 1..=3 {
         shell.edit(a, number, ins(ROOT, (number, "A"), "x"));
         shell.sync();
@@ -88,7 +88,7 @@ fn who_falls_off_the_ring_is_closed_and_the_others_go_on() {
 fn the_rings_bytes_are_bounded_too() {
     let mut shell = Shell::with(|limits| limits.ring_bytes_max = 1000);
     let (a, slow) = (shell.join("A"), shell.join("S"));
-    (shell.read(a), shell.read(slow));
+    shell.skip(&[a, slow]);
     for number in 1..=2 {
         shell.edit(a, number, ins(ROOT, (number * 1000, "A"), &"x".repeat(500)));
         shell.sync();
@@ -167,7 +167,7 @@ fn a_log_cut_while_own_operations_are_being_answered_sends_the_client_back() {
 fn a_failed_append_stops_the_document_and_nothing_queued_leaves() {
     let mut shell = Shell::new();
     let (a, b, silent) = (shell.join("A"), shell.join("B"), shell.open());
-    (shell.read(a), shell.read(b));
+    shell.skip(&[a, b]);
     shell.edit(a, 1, ins(ROOT, (1, "A"), "x"));
     shell.edit(a, 1, ins(ROOT, (1, "A"), "x"));
     let late = shell.join("C");
@@ -185,7 +185,7 @@ fn a_failed_append_stops_the_document_and_nothing_queued_leaves() {
 fn a_conflict_numbers_the_same_operations_again_behind_what_was_missed() {
     let mut shell = Shell::new();
     let (a, b) = (shell.join("A"), shell.join("B"));
-    (shell.read(a), shell.read(b));
+    shell.skip(&[a, b]);
     shell.edit(a, 1, ins(ROOT, (1, "A"), "ab"));
     shell.edit(b, 1, ins(ROOT, (1, "B"), "c"));
     shell.foreign("F", 1, Op::Edit(ins(ROOT, (1, "F"), "f")));
@@ -201,7 +201,7 @@ fn a_conflict_numbers_the_same_operations_again_behind_what_was_missed() {
 fn a_conflict_closes_who_was_told_what_is_discarded_and_nobody_else() {
     let mut shell = Shell::new();
     let (a, b, c) = (shell.join("A"), shell.join("B"), shell.join("C"));
-    (shell.read(a), shell.read(b), shell.read(c));
+    shell.skip(&[a, b, c]);
     shell.edit(a, 1, ins(ROOT, (1, "A"), "a"));
     shell.ask_sync(b, 1);
     shell.edit(c, 2, ins(ROOT, (1, "C"), "c"));
@@ -212,6 +212,17 @@ fn a_conflict_closes_who_was_told_what_is_discarded_and_nobody_else() {
     }
     shell.sync();
     assert_eq!(shell.read(a), ["echo 1 of 1: F 1", "echo 2 of 1: A 1 term"]);
+}
+
+#[test]
+fn a_feed_whose_held_back_answer_is_discarded_closes_whatever_the_document_says() {
+    let mut shell = Shell::new();
+    let a = shell.join("A");
+    shell.skip(&[a]);
+    shell.edit(a, 1, ins(ROOT, (1, "A"), "a"));
+    shell.ask_sync(a, 1);
+    shell.feeds.get_mut(&a).unwrap().discard(ServerSeq(0));
+    assert_eq!(shell.read(a), ["close 1012 conflict"]);
 }
 
 #[test]

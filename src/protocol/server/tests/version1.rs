@@ -18,7 +18,7 @@ fn a_message_in_the_window_is_answered_by_its_first_echo_to_its_sender_alone() {
         shell.sync();
         let mut shell = if is_restart { shell.restart_from_snapshot() } else { shell };
         let (v1, other) = (shell.join_v1("V", 2), shell.join_v1("W", 2));
-        (shell.read(v1), shell.read(other));
+        shell.skip(&[v1, other]);
         shell.v1(v1, "m1", ins(ROOT, (1, "V"), "x"));
         assert_eq!(shell.read(v1), ["echo 1: V m1"]);
         assert!(shell.read(other).is_empty());
@@ -212,15 +212,18 @@ fn nothing_waits_for_an_id_of_version_2_or_out_of_reach() {
         (del((9, "A"), 1), Some("unknown_reference")),
         (ins((9, "A"), (10, "V"), "x"), Some("unknown_reference")),
         (del((9, "B"), 1), Some("unknown_reference")),
+        (del((9, "C"), 1), Some("unknown_reference")),
         (del((1, "A"), 1), None),
         (del((9, "W"), 1), None),
         (del((11, "W"), 1), None),
         (del((12, "W"), 1), Some("lamport_jump")),
     ] {
         let (mut shell, v1) = shell_with_v1(|limits| limits.lamport_jump_max = 10);
-        let a = shell.join("A");
-        shell.join("B");
+        // A is connected and has a record, B is only connected, C only has a record.
+        let (a, _, c) = (shell.join("A"), shell.join("B"), shell.join("C"));
         shell.edit(a, 1, ins(ROOT, (1, "A"), "x"));
+        shell.edit(c, 1, del((1, "A"), 1));
+        shell.step(Input::Closed(c));
         shell.v1(v1, "m1", edit.clone());
         assert_eq!(shell.refused(), expected, "{edit:?}");
     }

@@ -146,12 +146,17 @@ impl Ending {
         self.bell.notify_waiters();
     }
 
+    /// How the session is to end, if that is decided.
+    pub(super) fn decided(&self) -> Option<End> {
+        self.end.get().cloned()
+    }
+
     /// Ready once the session is to end.
     pub(super) async fn ended(&self) -> End {
         loop {
             let bell = self.bell.notified();
-            if let Some(end) = self.end.get() {
-                return end.clone();
+            if let Some(end) = self.decided() {
+                return end;
             }
             bell.await;
         }

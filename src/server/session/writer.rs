@@ -103,7 +103,9 @@ impl Writer {
                 () = &mut shutdown => return End::Close(SHUTDOWN),
                 turn = self.turn() => match turn {
                     Ok(()) => {}
-                    Err(end) => return end,
+                    // Since `ended` was asked in this poll, the document may have ended the session and forgotten it,
+                    // which reads as a document that has left: what was decided counts.
+                    Err(end) => return ending.decided().unwrap_or(end),
                 },
             }
         }

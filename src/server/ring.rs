@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use crate::id::{DocId, ServerSeq};
 use crate::oplog::Entry;
-use crate::protocol::codec::{encode_server, v1_expand};
+use crate::protocol::codec::{echoes, encode_server, v2_echo};
 use crate::protocol::feed::Ring;
 use crate::protocol::limits::Limits;
-use crate::protocol::message::{Echo, EchoV2, ServerMessage};
+use crate::protocol::message::{Echo, ServerMessage, Version};
 
 /// Entries of at most so many characters keep their version 1 frames. Those of longer ones are some 200 bytes for each
 /// character, so that a ring of pasted texts would hold a hundred times their size.
@@ -42,29 +42,14 @@ impl Encoded {
     /// The version 2 frame.
     pub(super) fn v2(&self) -> Utf8Bytes {
         let Shared { doc, entry, .. } = &*self.0;
-        let encode = || {
-            Utf8Bytes::from(encode_server(&ServerMessage::Echo(Echo {
-                doc: doc.clone(),
-                server_seq: entry.last(),
-                origin: entry.origin.clone(),
-                message: entry.message.clone(),
-                op: entry.op.clone(),
-                v2: Some(EchoV2 { count: entry.count(), term: entry.term }),
-            })))
-        };
-        self.0.v2.get_or_init(encode).clone()
+        self.0.v2.get_or_init(|| frame(v2_echo(doc, entry))).clone()
     }
 
     /// The version 1 frames for the numbers behind `after`: one for each character. Empty for an entry that a version 1
     /// client gets as a resync, which its feed has seen to.
     pub(super) fn v1(&self, after: ServerSeq, limits: &Limits) -> Vec<Utf8Bytes> {
         let Shared { doc, entry, v1, .. } = &*self.0;
-        let encode = |after| {
-            let (first, limit) = (entry.first, limits.v1_expand_max);
-            let echoes = v1_expand(doc, first, after, &entry.origin, &entry.message, &entry.op, limit);
-            let frame = |echo| Utf8Bytes::from(encode_server(&ServerMessage::Echo(echo)));
-            echoes.unwrap_or_default().into_iter().map(frame).collect::<Vec<_>>()
-        };
+        let encode = |after| echoes(doc, Version::V1, entry, after, limits).into_iter().map(frame).collect::<Vec<_>>();
         let before = entry.before();
         if entry.count() > V1_KEPT_MAX {
             return encode(after.max(before));
@@ -72,6 +57,10 @@ impl Encoded {
         let skipped = after.0.saturating_sub(before.0) as usize;
         v1.get_or_init(|| encode(before)).iter().skip(skipped).cloned().collect()
     }
+}
+
+fn frame(echo: Echo) -> Utf8Bytes {
+    Utf8Bytes::from(encode_server(&ServerMessage::Echo(echo)))
 }
 
 /// The ring, and a bell for those who read it.

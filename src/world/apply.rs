@@ -10,9 +10,9 @@ use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::oplog::{Entry, EntryFields};
 use crate::protocol::client;
-use crate::protocol::codec::{split_state, v1_expand};
+use crate::protocol::codec::{echoes, split_state};
 use crate::protocol::feed::{Feed, Found, Next};
-use crate::protocol::message::{ClientMessage, Digest, Echo, EchoV2, MessageId, RejectCode, ServerMessage, Version};
+use crate::protocol::message::{ClientMessage, Digest, MessageId, RejectCode, ServerMessage, Version};
 use crate::protocol::reject::{Close, Reject};
 use crate::protocol::server::{Input, Output};
 
@@ -211,7 +211,10 @@ impl World {
         let mut frames = Vec::new();
         match next {
             Next::Message(message) => frames.push(message),
-            Next::Entry { entry, after } => frames = echoes(&self.doc, feed.version(), &entry, after, &self.limits),
+            Next::Entry { entry, after } => {
+                let echoes = echoes(&self.doc, feed.version(), &entry, after, &self.limits);
+                frames = echoes.into_iter().map(ServerMessage::Echo).collect();
+            }
             Next::Resync if feed.version() == Version::V1 => {
                 feed.resynced(state.content().head);
                 frames.push(state.resync_text());
@@ -330,31 +333,6 @@ impl World {
             let (sent, hangs_up) = replica.step(client::Input::Message(error));
             self.after_client_step(client, sent, hangs_up);
         }
-    }
-}
-
-/// What tells a session of an entry.
-fn echoes(
-    doc: &crate::id::DocId,
-    version: Version,
-    entry: &Entry,
-    after: ServerSeq,
-    limits: &crate::protocol::limits::Limits,
-) -> Vec<ServerMessage> {
-    match version {
-        Version::V1 => {
-            let limit = limits.v1_expand_max;
-            let echoes = v1_expand(doc, entry.first, after, &entry.origin, &entry.message, &entry.op, limit);
-            echoes.unwrap_or_default().into_iter().map(ServerMessage::Echo).collect()
-        }
-        Version::V2 => vec![ServerMessage::Echo(Echo {
-            doc: doc.clone(),
-            server_seq: entry.last(),
-            origin: entry.origin.clone(),
-            message: entry.message.clone(),
-            op: entry.op.clone(),
-            v2: Some(EchoV2 { count: entry.count(), term: entry.term }),
-        })],
     }
 }
 

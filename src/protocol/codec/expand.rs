@@ -2,7 +2,34 @@
 
 use crate::id::{DocId, ReplicaId, ServerSeq};
 use crate::op::{Edit, Op};
-use crate::protocol::message::{Echo, MessageId};
+use crate::oplog::Entry;
+use crate::protocol::limits::Limits;
+use crate::protocol::message::{Echo, EchoV2, MessageId, Version};
+
+/// What a session of either version is sent of an entry when it has everything up to `after`: one echo in version 2; in
+/// version 1 one for each character behind `after`, none for an entry that a resync takes the place of.
+pub fn echoes(doc: &DocId, version: Version, entry: &Entry, after: ServerSeq, limits: &Limits) -> Vec<Echo> {
+    match version {
+        Version::V1 => {
+            let limit = limits.v1_expand_max;
+            let expanded = v1_expand(doc, entry.first, after, &entry.origin, &entry.message, &entry.op, limit);
+            expanded.unwrap_or_default()
+        }
+        Version::V2 => vec![v2_echo(doc, entry)],
+    }
+}
+
+/// The one echo that tells a version 2 client of an entry.
+pub fn v2_echo(doc: &DocId, entry: &Entry) -> Echo {
+    Echo {
+        doc: doc.clone(),
+        server_seq: entry.last(),
+        origin: entry.origin.clone(),
+        message: entry.message.clone(),
+        op: entry.op.clone(),
+        v2: Some(EchoV2 { count: entry.count(), term: entry.term }),
+    }
+}
 
 /// The echoes that tell a version 1 client of one entry: one for each elementary operation, numbered from `first` on,
 /// as far as they are above `after`. The first has the message's name, the *j*-th `<name>#j` (docs/protocol.md, V1-3).

@@ -19,7 +19,7 @@ mod write;
 mod tests;
 
 pub use client::{decode_client, encode_client};
-pub use expand::v1_expand;
+pub use expand::{echoes, v1_expand, v2_echo};
 pub use parts::split_state;
 pub use server::decode_server;
 pub use server_write::{FEATURES, encode_server};

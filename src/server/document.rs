@@ -331,8 +331,17 @@ impl Document {
         Description { log_start, sessions, ..Description::of(self.state.content()) }
     }
 
+    /// Decides how every session ends that is not decided yet.
+    fn end_sessions(&self, close: &Close) {
+        self.links.values().for_each(|link| link.ending().end(End::Close(close.clone())));
+    }
+
     /// Ends what is under way. After this nothing of the document runs.
     async fn finish(mut self, mut inbox: mpsc::Receiver<Command>) {
+        if self.state.is_stopped() {
+            // Before the inbox closes: a session that meets a closed inbox and no decided end takes it for a reload.
+            self.end_sessions(&Reject::DocumentStopped.close());
+        }
         inbox.close();
         while !self.state.is_stopped() && (self.in_flight.is_some() || !self.collected.records.is_empty()) {
             self.submit();
@@ -357,7 +366,7 @@ impl Document {
                 self.links.insert(session, link);
             }
         }
-        self.links.values().for_each(|link| link.ending().end(End::Close(close.clone())));
+        self.end_sessions(&close);
         info!(doc = %self.state.doc(), head = %self.state.content().head, "document unloaded");
     }
 }

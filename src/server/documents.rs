@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::context::{Context, fresh_term};
+use super::context::{Context, Stage, fresh_term};
 use super::document::Document;
 use super::error::LoadError;
 use super::link::Command;
@@ -117,7 +117,7 @@ impl Documents {
         Lease { handle, doc: doc.clone(), generation, documents: Arc::downgrade(self) }
     }
 
-    /// Ready once no document runs any more. To be called when [`Stage::Documents`](super::context::Stage::Documents) was reached; none is loaded after.
+    /// Ready once no document runs any more. To be called when [`Stage::Documents`] was reached; none is loaded after.
     pub(super) async fn end(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, mut receiver)) = running {
@@ -181,7 +181,14 @@ impl Documents {
 
     async fn load(&self, doc: &DocId) -> Result<(ServerState, super::history::History), LoadError> {
         let mut health = self.context.health.clone();
-        health.wait_for(|is_healthy| *is_healthy).await.map_err(|_| LoadError::Unavailable)?;
+        let is_healthy = tokio::select! {
+            healthy = health.wait_for(|is_healthy| *is_healthy) => healthy.is_ok(),
+            // A shutdown does not wait for a store in trouble.
+            () = self.context.reached(Stage::Sessions) => false,
+        };
+        if !is_healthy {
+            return Err(LoadError::Unavailable);
+        }
         let (name, limits) = (doc.clone(), Arc::clone(&self.context.limits));
         let policy = self.context.config.snapshots.clone();
         let cut_short = || LoadError::CutShort { doc: doc.clone() };

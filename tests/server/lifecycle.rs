@@ -104,9 +104,17 @@ async fn an_unused_document_leaves_and_comes_back() {
     let mut a = v2::join(&server, "A").await;
     a.send(v2::insert("A", 1, 1, "x")).await;
     let first = a.receive().await["term"].clone();
-    // Whoever is connected keeps it.
     let live = |count: u32| format!("collab_documents{{state=\"live\"}} {count}\n");
-    assert!(server.get("/metrics").await.1.contains(&live(1)));
+    // Whoever is connected keeps it: another one, used later, is gone and this one is there.
+    let mut other = Client::connect(&server).await;
+    let mut hello = v2::hello("B", 1);
+    hello["doc_id"] = json!("other");
+    other.send(hello).await;
+    other.receive().await;
+    assert!(server.get("/metrics").await.1.contains(&live(2)));
+    other.close().await;
+    server.until("/metrics", |metrics| metrics.contains(&live(1))).await;
+    v2::sync(&mut a, 1, 1).await;
     a.close().await;
     server.until("/metrics", |metrics| metrics.contains(&live(0))).await;
 

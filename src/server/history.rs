@@ -24,9 +24,15 @@ pub(super) struct History {
 }
 
 impl History {
-    /// A log that begins behind `log_start`, with a snapshot of `snapshot_bytes`, 0 if there is none.
-    pub(super) fn new(policy: SnapshotPolicy, log_start: ServerSeq, snapshot_bytes: u64) -> Self {
-        Self { policy, snapshot_bytes, since: 0, tail: VecDeque::new(), tail_weight: 0, cut: log_start }
+    /// A log that begins behind `log_start`, with the number and the size of the snapshot if there is one.
+    ///
+    /// The records up to the snapshot are not read, so what they weigh is not known: they count as a whole tail, and are
+    /// let go with the next snapshot. Else the log of a document that never lives long would never be cut.
+    pub(super) fn new(policy: SnapshotPolicy, log_start: ServerSeq, snapshot: Option<(ServerSeq, u64)>) -> Self {
+        let unread = snapshot.filter(|(at, _)| *at > log_start).map(|(at, _)| (at, policy.log_tail_bytes));
+        let tail_weight = unread.map_or(0, |(_, weight)| weight);
+        let snapshot_bytes = snapshot.map_or(0, |(_, bytes)| bytes);
+        Self { policy, snapshot_bytes, since: 0, tail: unread.into_iter().collect(), tail_weight, cut: log_start }
     }
 
     /// A record that ends at `last` is durable.
@@ -66,7 +72,7 @@ mod tests {
     use super::*;
 
     fn history(log_bytes_min: u64, log_tail_bytes: u64) -> History {
-        History::new(SnapshotPolicy { log_bytes_min, log_percent_min: 200, log_tail_bytes }, ServerSeq(0), 0)
+        History::new(SnapshotPolicy { log_bytes_min, log_percent_min: 200, log_tail_bytes }, ServerSeq(0), None)
     }
 
     #[test]
@@ -94,5 +100,14 @@ mod tests {
         assert_eq!(history.cut(), ServerSeq(1));
         history.note(ServerSeq(9), 1000);
         assert_eq!(history.cut(), ServerSeq(9), "a record larger than the tail is in the snapshot");
+    }
+
+    #[test]
+    fn a_log_is_cut_even_if_no_life_of_the_document_fills_the_tail() {
+        let policy = SnapshotPolicy { log_bytes_min: 1, log_percent_min: 0, log_tail_bytes: 1 << 20 };
+        let mut history = History::new(policy, ServerSeq(3), Some((ServerSeq(7), 100)));
+        assert_eq!(history.cut(), ServerSeq(3));
+        history.note(ServerSeq(8), 10);
+        assert_eq!(history.cut(), ServerSeq(7), "what came since the last snapshot is kept");
     }
 }

@@ -32,18 +32,18 @@ pub(super) fn load(
 ) -> Result<Restored, LoadError> {
     let loaded = store.load(doc)?;
     let mismatch = |at, what| LoadError::Mismatch { doc: doc.clone(), at, what };
-    let (mut content, snapshot_bytes) = match loaded.snapshot {
-        None => (Content::default(), 0),
+    let (mut content, snapshot) = match loaded.snapshot {
+        None => (Content::default(), None),
         Some((at, bytes)) => {
-            let snapshot = |source| LoadError::Snapshot { doc: doc.clone(), at, source };
-            let content = Content::decode(&bytes).map_err(snapshot)?;
+            let unreadable = |source| LoadError::Snapshot { doc: doc.clone(), at, source };
+            let content = Content::decode(&bytes).map_err(unreadable)?;
             if content.head != at {
                 return Err(mismatch(at, "the snapshot is of another number than it stands at"));
             }
-            (content, bytes.len() as u64)
+            (content, Some((at, bytes.len() as u64)))
         }
     };
-    let mut history = History::new(policy.clone(), loaded.log_start, snapshot_bytes);
+    let mut history = History::new(policy.clone(), loaded.log_start, snapshot);
     let mut deltas = Vec::new();
     for record in &loaded.records {
         let entry = decode(doc, record)?;

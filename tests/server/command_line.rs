@@ -27,7 +27,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub(crate) fn start_with(data: &Path, args: &[&str]) -> Self {
         let mut command = binary();
+        command.args(args);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();

@@ -1,6 +1,7 @@
 //! `kill -9` at random moments: whatever any client saw is still there, and everything arrives exactly once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -159,32 +160,57 @@ impl Typist {
     }
 }
 
-/// Everything seen is in the log, under the number under which it was seen, and no message is in it twice.
-fn check_log(data: &std::path::Path, seen: &Seen) -> u64 {
-    let store = EmbeddedStore::open(data, EmbeddedOptions::default()).unwrap();
-    let doc = DocId::parse("doc").unwrap();
-    let head = store.load(&doc).unwrap().head;
-    let mut log = BTreeMap::new();
-    let mut numbers = std::collections::BTreeSet::new();
-    let mut after = ServerSeq(0);
-    while after < head {
-        for record in store.read(&doc, after, head, 1 << 20).unwrap() {
-            let (entry, _) = decode_record(&record.payload).unwrap();
-            assert_eq!(entry.before(), after, "the log has a gap");
-            assert!(numbers.insert((entry.origin.clone(), entry.message.clone())), "twice in the log: {entry:?}");
-            log.insert(entry.last().0, (entry.origin.clone(), entry.message.clone()));
-            after = entry.last();
+/// The whole log, put together from what the store held after each kill.
+#[derive(Default)]
+struct Log {
+    entries: BTreeMap<u64, (ReplicaId, MessageId)>,
+    messages: BTreeSet<(ReplicaId, MessageId)>,
+    head: ServerSeq,
+    was_cut: bool,
+}
+
+impl Log {
+    /// Reads what has come since; what was there before must still be the same, as far as it is kept.
+    fn read(&mut self, data: &Path) {
+        let store = EmbeddedStore::open(data, EmbeddedOptions::default()).unwrap();
+        let doc = DocId::parse("doc").unwrap();
+        let loaded = store.load(&doc).unwrap();
+        assert!(loaded.head >= self.head, "the log is shorter than before");
+        assert!(loaded.log_start <= self.head, "the tail that is kept covers a round");
+        self.was_cut |= loaded.log_start > ServerSeq(0);
+        let mut after = loaded.log_start;
+        while after < loaded.head {
+            for record in store.read(&doc, after, loaded.head, 1 << 20).unwrap() {
+                let (entry, _) = decode_record(&record.payload).unwrap();
+                assert_eq!(entry.before(), after, "the log has a gap");
+                after = entry.last();
+                let told = (entry.origin.clone(), entry.message.clone());
+                if after <= self.head {
+                    assert_eq!(self.entries.get(&after.0), Some(&told), "number {after} has changed");
+                } else {
+                    assert!(self.messages.insert(told.clone()), "twice in the log: {entry:?}");
+                    self.entries.insert(after.0, told);
+                }
+            }
+        }
+        self.head = loaded.head;
+    }
+
+    /// Everything seen is in the log, under the number under which it was seen.
+    fn check(&mut self, data: &Path, seen: &Seen) {
+        self.read(data);
+        for (number, told) in &seen.numbers {
+            assert_eq!(self.entries.get(number), Some(told), "number {number} was seen and is not in the log");
+        }
+        for (client, last) in &seen.acknowledged {
+            let is_there = *last == 0 || self.messages.contains(&(client.clone(), MessageId::Number(*last)));
+            assert!(is_there, "message {last} of {client} was acknowledged and is not in the log");
         }
     }
-    for (number, told) in &seen.numbers {
-        assert_eq!(log.get(number), Some(told), "number {number} was seen and is not in the log");
-    }
-    for (client, last) in &seen.acknowledged {
-        let is_there = *last == 0 || numbers.contains(&(client.clone(), MessageId::Number(*last)));
-        assert!(is_there, "message {last} of {client} was acknowledged and is not in the log");
-    }
-    head.0
 }
+
+/// Snapshots are taken, and the log is cut, several times in the course of the test.
+const ARGS: [&str; 4] = ["--snapshot-log-bytes", "20000", "--log-tail-bytes", "200000"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_anybody_saw_survives_a_kill() {
@@ -198,10 +224,10 @@ async fn whatever_anybody_saw_survives_a_kill() {
     let data = dir.path().join("data");
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut typists: Vec<Typist> = (0..CLIENTS).map(|index| Typist::new(index, seed, &seen)).collect();
-    let (mut head, mut round) = (0, 0);
+    let (mut log, mut round) = (Log::default(), 0);
     while round < ROUNDS && begin.elapsed() < TIME_MAX {
         round += 1;
-        let mut process = Process::start(&data);
+        let mut process = Process::start_with(&data, &ARGS);
         let target = seen.lock().unwrap().numbers.len() + random.next(120) as usize;
         let (stop, goes_on) = watch::channel(true);
         let mut tasks = Vec::new();
@@ -221,18 +247,17 @@ async fn whatever_anybody_saw_survives_a_kill() {
         for task in tasks {
             typists.push(tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap());
         }
-        let now = check_log(&data, &seen.lock().unwrap());
-        assert!(now >= head, "the log is shorter than before");
-        head = now;
+        log.check(&data, &seen.lock().unwrap());
     }
-    println!("{round} rounds, {head} numbers, {:?}", begin.elapsed());
-    assert!(head > 0);
-    finish(typists, &data, &seen).await;
+    println!("{round} rounds, {} numbers, log cut: {}, {:?}", log.head, log.was_cut, begin.elapsed());
+    assert!(log.head > ServerSeq(0));
+    finish(typists, &data, &seen, &mut log).await;
+    assert!(log.was_cut || round < ROUNDS, "no kill met a cut log");
 }
 
 /// Without further kills everything typed is acknowledged, and all end with the same text.
-async fn finish(mut typists: Vec<Typist>, data: &std::path::Path, seen: &Arc<Mutex<Seen>>) {
-    let mut process = Process::start(data);
+async fn finish(mut typists: Vec<Typist>, data: &Path, seen: &Arc<Mutex<Seen>>, log: &mut Log) {
+    let mut process = Process::start_with(data, &ARGS);
     let (_stop, goes_on) = watch::channel(false);
     for typist in &mut typists {
         let connected = typist.connect(process.address, &goes_on, |typist| typist.acknowledged == typist.typed);
@@ -248,5 +273,5 @@ async fn finish(mut typists: Vec<Typist>, data: &std::path::Path, seen: &Arc<Mut
     }
     process.signal("TERM");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
-    check_log(data, &seen.lock().unwrap());
+    log.check(data, &seen.lock().unwrap());
 }

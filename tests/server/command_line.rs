@@ -120,3 +120,32 @@ async fn a_signal_ends_it_in_order_and_everything_is_kept() {
         assert_eq!(process.child.wait().unwrap().code(), Some(0));
     }
 }
+
+/// A first edit in two terminals, as the README tells it.
+#[test]
+fn what_one_terminal_types_another_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Process::start(dir.path());
+    let url = format!("ws://{}/ws", server.address);
+    let mut watch = binary();
+    let mut watch = watch.args(["watch", "notes", "--url", &url]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(shown.next().as_deref(), Some("--- server_seq 0"));
+
+    let typed = ended(&["type", "notes", "--url", &url, "Hello", "there"], dir.path());
+    assert_eq!(typed.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&typed.stderr), "saved: on the server's disk as of server_seq 12\n");
+    assert!(shown.any(|line| line == "Hello there"));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn typing_into_what_is_no_document_or_no_server_is_one_line_and_an_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_fails(&ended(&["type", "bad name", "x"], dir.path()), 2, "is not a document name");
+    assert_fails(&ended(&["watch", "notes", "--url", "http://127.0.0.1:1/"], dir.path()), 2, "ws://");
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{unused}/ws");
+    assert_fails(&ended(&["type", "notes", "--url", &url, "x"], dir.path()), 4, "");
+}

@@ -9,6 +9,7 @@ use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::protocol::client::Status;
 use crate::protocol::codec::v1_expand;
+use crate::protocol::feed::Next;
 use crate::rga::spec::SpecRga;
 
 /// The characters that an edit inserts, with their ids.
@@ -82,10 +83,23 @@ impl World {
         if self.disk.load(&self.limits)? != replayed {
             return Err(Violation::Recovery("snapshot and suffix are not the complete log"));
         }
+        self.check_idle_feeds(node)?;
         let mut spec = SpecRga::default();
         self.disk.log().iter().flat_map(|entry| entry.op.edits()).for_each(|edit| spec.integrate(edit));
         let (shown, expected) = (content.document.text(), spec.text());
         if shown == expected { Ok(()) } else { Err(Violation::ServerState { shown, expected }) }
+    }
+
+    /// A feed that calls itself idle says nothing and stays as it is. The world sends only from feeds that are not, so
+    /// without this a feed that speaks too early would go unnoticed.
+    fn check_idle_feeds(&self, node: &Node) -> Result<(), Violation> {
+        for feed in node.feeds.values().filter(|feed| feed.is_idle(&node.ring)) {
+            let mut asked = feed.clone();
+            if asked.next(&node.ring, &self.limits) != Next::Idle || asked != *feed {
+                return Err(Violation::State("a feed that calls itself idle has something to say"));
+            }
+        }
+        Ok(())
     }
 
     /// The document as the log has it up to a number, which may stand inside an entry.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Output, Outputs, ServerState, first_echo};
 use crate::content::minted;
-use crate::id::{ElementId, Epoch, Lamport, ReplicaId, ServerSeq, SessionId};
+use crate::id::{ElementId, Lamport, ReplicaId, ServerSeq, SessionId};
 use crate::op::{Edit, Op};
 use crate::oplog::{Entry, EntryFields};
 use crate::protocol::message::{Digest, MessageId, OpMessage, ServerMessage, Version, digest_of};
@@ -95,7 +95,7 @@ impl ServerState {
         if number - message.answered > u64::from(self.limits.inflight_max) {
             return Err(Reject::InflightExceeded);
         }
-        if message.epoch != Epoch(self.content.epoch.0) {
+        if message.epoch != self.content.epoch {
             return Err(Reject::StaleEpoch);
         }
         if message.seen > self.tentative.head {

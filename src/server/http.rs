@@ -1,6 +1,7 @@
-//! What is served over HTTP: the WebSocket endpoint, health, metrics, a read-only view of documents, and a page.
+//! What is served over HTTP: the WebSocket endpoint, health, metrics, a read-only view of documents, and the page.
 
 mod api;
+mod page;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 
@@ -39,7 +40,10 @@ pub(super) struct App {
 /// All routes.
 pub(super) fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(page::index))
+        .route("/d/{name}", get(page::document))
+        .route("/assets/app.js", get(page::script))
+        .route("/assets/app.css", get(page::style))
         .route("/ws", get(websocket))
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -126,9 +130,4 @@ fn readiness(app: &App) -> Result<(), &'static str> {
 async fn metrics(State(app): State<App>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], app.context.metrics.text(app.documents.counts())).into_response()
-}
-
-async fn page() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html"))).into_response()
 }

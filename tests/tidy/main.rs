@@ -205,6 +205,7 @@ fn what_is_allowed_is_no_offence() {
         ("src/op.rs", "const A: &str = r#\"todo!() \" .unwrap()\"#;\nconst B: char = '\"';\nfn f<'a>(_: &'a str) {}\n"),
         ("src/op.rs", "/// See [`tokio::spawn`].\n/// ```\n/// let x = f().unwrap();\n/// ```\nfn f() {}\n"),
         ("src/op.rs", "#[cfg(test)]\nmod tests {\n    fn f() {\n        std::thread::sleep(g().unwrap());\n    }\n}\n"),
+        ("src/server/page/assets/app.js", "f() \t"),
         ("src/op.rs", "fn f() { g().unwrap_or(1); timestd::time::x(); }\n"),
         ("docs/a.md", "[here](#top) [web](https://example.org/x.md) `[no](link.md)`\n```rust\na[0](b.md)\n```\n"),
         ("docs/a.md", "```sh\ncargo run --release -- serve\ncargo test -p x --features server\n```\n"),

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's chores. It needs nothing but the standard library, so that it is built in a second.
 
+mod client;
 mod steps;
 mod tools;
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use crate::client;
 use crate::tools::{self, Need};
 
-/// One command whose success means that `claim` holds.
+/// Work whose success means that `claim` holds.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// What it is called on the command line.
@@ -13,13 +14,29 @@ pub(crate) struct Step {
     pub(crate) claim: &'static str,
     /// Whether the later steps make no sense if it fails.
     pub(crate) is_gate: bool,
-    need: Need,
-    env: Option<(&'static str, &'static str)>,
-    /// Separated by single blanks.
-    args: &'static str,
+    /// Done in order, up to the first that fails.
+    work: &'static [Work],
 }
 
-const PLAIN: Step = Step { name: "", claim: "", is_gate: false, need: Need::Cargo, env: None, args: "" };
+#[derive(Debug)]
+enum Work {
+    /// A program, with arguments separated by single blanks.
+    Command { need: Need, env: Option<(&'static str, &'static str)>, args: &'static str },
+    /// What takes more than a command; it announces itself.
+    Task(fn(&Path) -> Result<(), String>),
+}
+
+const fn cargo(args: &'static str) -> Work {
+    with(Need::Cargo, args)
+}
+
+const fn npm(args: &'static str) -> Work {
+    with(Need::Npm, args)
+}
+
+const fn with(need: Need, args: &'static str) -> Work {
+    Work::Command { need, env: None, args }
+}
 
 /// `cargo xtask test`, the quick to fail first.
 pub(crate) const STEPS: &[Step] = &[
@@ -27,48 +44,72 @@ pub(crate) const STEPS: &[Step] = &[
         name: "lock",
         claim: "Cargo.lock fits the manifests, and every dependency can be had",
         is_gate: true,
-        args: "fetch --locked",
-        ..PLAIN
+        work: &[cargo("fetch --locked")],
     },
     Step {
         name: "fmt",
         claim: "the code is formatted",
-        need: Need::Component { name: "rustfmt", subcommand: "fmt" },
-        args: "fmt --all --check",
-        ..PLAIN
+        is_gate: false,
+        work: &[with(Need::Component { name: "rustfmt", subcommand: "fmt" }, "fmt --all --check")],
     },
     Step {
         name: "pure",
         claim: "the core builds without the shell",
-        args: "check --locked --lib --no-default-features",
-        ..PLAIN
+        is_gate: false,
+        work: &[cargo("check --locked --lib --no-default-features")],
     },
     Step {
         name: "clippy",
         claim: "no lint fires, in any target",
-        need: Need::Component { name: "clippy", subcommand: "clippy" },
-        args: "clippy --locked --workspace --all-targets --all-features -- -D warnings",
-        ..PLAIN
+        is_gate: false,
+        work: &[with(
+            Need::Component { name: "clippy", subcommand: "clippy" },
+            "clippy --locked --workspace --all-targets --all-features -- -D warnings",
+        )],
     },
     Step {
         name: "doc",
         claim: "every link in the code's documentation leads somewhere",
-        env: Some(("RUSTDOCFLAGS", "-D warnings")),
-        args: "doc --locked --workspace --all-features --no-deps",
-        ..PLAIN
+        is_gate: false,
+        work: &[Work::Command {
+            need: Need::Cargo,
+            env: Some(("RUSTDOCFLAGS", "-D warnings")),
+            args: "doc --locked --workspace --all-features --no-deps",
+        }],
     },
     Step {
         name: "test",
         claim: "unit, integration, property, tidy and documentation tests pass",
-        args: "test --locked --workspace --all-features --no-fail-fast",
-        ..PLAIN
+        is_gate: false,
+        work: &[cargo("test --locked --workspace --all-features --no-fail-fast")],
+    },
+    Step {
+        name: "client",
+        claim: "the TypeScript client is sound and small, and the page is what its sources give",
+        is_gate: false,
+        work: &[
+            npm("run check"),
+            npm("test"),
+            npm("run build"),
+            Work::Task(client::library_is_small),
+            Work::Task(client::page_is_current),
+        ],
+    },
+    Step {
+        name: "browser",
+        claim: "people who edit in Chromium lose nothing: with the server killed, offline, reloaded, closed",
+        is_gate: false,
+        // With the features of `test`, whose build this is.
+        work: &[
+            cargo("build --locked --workspace --all-features --bin collab-engine"),
+            with(Need::Chromium, "run test:browser"),
+        ],
     },
     Step {
         name: "deny",
         claim: "licences, versions and sources of the dependencies are what deny.toml allows",
-        need: Need::CargoDeny,
-        args: "--locked --workspace check --hide-inclusion-graph licenses bans sources",
-        ..PLAIN
+        is_gate: false,
+        work: &[with(Need::CargoDeny, "--locked --workspace check --hide-inclusion-graph licenses bans sources")],
     },
 ];
 
@@ -76,25 +117,59 @@ pub(crate) const STEPS: &[Step] = &[
 pub(crate) const ADVISORIES: Step = Step {
     name: "advisories",
     claim: "no dependency has a known vulnerability, is unmaintained or withdrawn",
-    need: Need::CargoDeny,
-    args: "--locked --workspace check advisories",
-    ..PLAIN
+    is_gate: false,
+    work: &[with(Need::CargoDeny, "--locked --workspace check advisories")],
 };
 
 impl Step {
-    /// The command, as one would type it.
+    /// What one would type to repeat it.
     pub(crate) fn shown(&self) -> String {
-        let env = self.env.map(|(name, value)| format!("{name}='{value}' ")).unwrap_or_default();
-        let program = if self.need == Need::CargoDeny { "cargo-deny" } else { "cargo" };
-        format!("{env}{program} {}", self.args)
+        match self.work {
+            [Work::Command { need, env, args }] => {
+                let env = env.map(|(name, value)| format!("{name}='{value}' ")).unwrap_or_default();
+                format!("{env}{} {args}", need.program())
+            }
+            _ => format!("cargo xtask test {}", self.name),
+        }
     }
 
-    /// Provides what the command needs, then runs it in `root`.
+    /// Provides what the work needs, and does it in `root`.
     ///
     /// # Errors
-    /// What is missing, or how the command ended.
+    /// What is missing, how the command ended, or what the task found.
     pub(crate) fn run(&self, root: &Path) -> Result<(), String> {
-        let args: Vec<&str> = self.args.split(' ').collect();
-        tools::provide(self.need, root)?.run(&args, self.env, root)
+        for work in self.work {
+            match work {
+                Work::Command { need, env, args } => {
+                    let args: Vec<&str> = args.split(' ').collect();
+                    tools::provide(*need, root)?.run(&args, *env, root)?;
+                }
+                Work::Task(task) => task(root)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_command_is_shown_as_it_is_and_several_by_the_step() {
+        let shown = |name: &str| STEPS.iter().find(|step| step.name == name).map(Step::shown).unwrap_or_default();
+        assert_eq!(shown("lock"), "cargo fetch --locked");
+        assert!(shown("doc").starts_with("RUSTDOCFLAGS='-D warnings' cargo doc "));
+        assert!(shown("deny").starts_with("cargo-deny --locked "));
+        assert_eq!(shown("client"), "cargo xtask test client");
+    }
+
+    #[test]
+    fn the_documentation_lists_every_step_in_order() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/testing.md");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let listed: Vec<&str> = rows.map(|(name, _)| name).take(STEPS.len()).collect();
+        assert_eq!(listed, STEPS.iter().map(|step| step.name).collect::<Vec<_>>());
     }
 }

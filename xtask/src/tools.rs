@@ -1,8 +1,10 @@
 //! The programs that steps run, and how the missing ones are had.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::client;
 
 /// Another version may judge otherwise: it is pinned, like the toolchain.
 const CARGO_DENY: &str = "0.20.2";
@@ -16,13 +18,32 @@ pub(crate) enum Need {
     Component { name: &'static str, subcommand: &'static str },
     /// cargo-deny in the pinned version.
     CargoDeny,
+    /// npm, with the packages that the client is built with.
+    Npm,
+    /// The same, and a Chromium, named to the command by `CHROMIUM`.
+    Chromium,
 }
 
-/// A program, and how a developer would call it from the root of the repository.
+impl Need {
+    /// What one would type, from the root of the repository.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Cargo | Self::Component { .. } => "cargo",
+            Self::CargoDeny => "cargo-deny",
+            Self::Npm | Self::Chromium => "npm --prefix client",
+        }
+    }
+}
+
+/// A program that is there.
 #[derive(Debug)]
 pub(crate) struct Program {
-    path: OsString,
-    shown: String,
+    pub(crate) path: OsString,
+    /// How a developer would call it from the root of the repository.
+    pub(crate) shown: String,
+    /// Arguments and variables that every call gets.
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Option<(&'static str, OsString)>,
 }
 
 /// Makes sure that it is there; installs it if it is not.
@@ -34,6 +55,8 @@ pub(crate) fn provide(need: Need, root: &Path) -> Result<Program, String> {
         Need::Cargo => Ok(Program::cargo()),
         Need::Component { name, subcommand } => provide_component(name, subcommand, root),
         Need::CargoDeny => provide_cargo_deny(root),
+        Need::Npm => client::provide_npm(root),
+        Need::Chromium => client::provide_chromium(root),
     }
 }
 
@@ -41,7 +64,7 @@ fn provide_component(name: &str, subcommand: &str, root: &Path) -> Result<Progra
     let cargo = Program::cargo();
     if cargo.answers(&[subcommand, "--version"]).is_none() {
         println!("      {name} is missing; installing it");
-        let rustup = Program { path: "rustup".into(), shown: "rustup".into() };
+        let rustup = Program::named("rustup");
         let installed = rustup.run(&["component", "add", name], None, root);
         installed.map_err(|reason| {
             format!("the toolchain's {name} is missing ({reason}); get it with: rustup component add {name}")
@@ -54,8 +77,8 @@ fn provide_component(name: &str, subcommand: &str, root: &Path) -> Result<Progra
 fn provide_cargo_deny(root: &Path) -> Result<Program, String> {
     let home = Path::new("target").join("tools");
     let binary = home.join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
-    let own = Program { path: "cargo-deny".into(), shown: "cargo-deny".into() };
-    let ours = Program { path: root.join(&binary).into(), shown: binary.display().to_string() };
+    let own = Program::named("cargo-deny");
+    let ours = Program { path: root.join(&binary).into(), ..Program::named(&binary.display().to_string()) };
     let expected = format!("cargo-deny {CARGO_DENY}");
     let is_pinned = |program: &Program| program.answers(&["--version"]).is_some_and(|answer| answer.trim() == expected);
     if is_pinned(&own) {
@@ -80,13 +103,19 @@ fn provide_cargo_deny(root: &Path) -> Result<Program, String> {
 }
 
 impl Program {
+    /// Found by the search path.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { path: name.into(), shown: name.to_owned(), args: Vec::new(), env: None }
+    }
+
     fn cargo() -> Self {
-        Self { path: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), shown: "cargo".into() }
+        let path = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        Self { path, ..Self::named("cargo") }
     }
 
     /// What it prints, if it can be run and succeeds.
-    fn answers(&self, args: &[&str]) -> Option<String> {
-        let output = Command::new(&self.path).args(args).stderr(Stdio::null()).output().ok()?;
+    pub(crate) fn answers(&self, args: &[&str]) -> Option<String> {
+        let output = Command::new(&self.path).args(&self.args).args(args).stderr(Stdio::null()).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -95,9 +124,16 @@ impl Program {
     /// # Errors
     /// Why it could not be run, or how it ended.
     pub(crate) fn run(&self, args: &[&str], env: Option<(&str, &str)>, root: &Path) -> Result<(), String> {
-        let set = env.map(|(name, value)| format!("{name}='{value}' ")).unwrap_or_default();
+        let mut command = Command::new(&self.path);
+        command.args(&self.args).args(args).current_dir(root);
+        let mut set = String::new();
+        let own = self.env.as_ref().map(|(name, value)| (*name, value.as_os_str()));
+        for (name, value) in own.into_iter().chain(env.map(|(name, value)| (name, OsStr::new(value)))) {
+            set += &format!("{name}='{}' ", value.display());
+            command.env(name, value);
+        }
         println!("      $ {set}{} {}", self.shown, args.join(" "));
-        let status = Command::new(&self.path).args(args).envs(env).current_dir(root).status();
+        let status = command.status();
         match status {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(status.to_string()),

@@ -36,7 +36,9 @@ scenario("people who were apart find both texts when the network is back", async
   await a.keyboard.type("shared ");
   await agreed(world, "notes", [a, b], (text) => text === "shared ");
   world.network.set("cut");
-  await Promise.all([a, b].map((page) => page.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE })));
+  await Promise.all(
+    [a, b].map((page) => page.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE })),
+  );
   await edit(a, "Control+End");
   await a.keyboard.type("left");
   await edit(b, "Control+Home");
@@ -58,36 +60,39 @@ scenario("a connection that stalls loses nothing", async (world) => {
   await agreed(world, "notes", [a, b], (text) => text === "into the void");
 });
 
-scenario("the server is killed while somebody types: what was shown as saved is there, the rest arrives", async (world) => {
-  const page = await world.join("notes");
-  await page.evaluate(() => {
-    const client = window.collab?.client;
-    client?.on("pending", ({ unsaved }) => {
-      if (unsaved === 0) {
-        document.body.dataset["promised"] = client.text;
-      }
+scenario(
+  "the server is killed while somebody types: what was shown as saved is there, the rest arrives",
+  async (world) => {
+    const page = await world.join("notes");
+    await page.evaluate(() => {
+      const client = window.collab?.client;
+      client?.on("pending", ({ unsaved }) => {
+        if (unsaved === 0) {
+          document.body.dataset.promised = client.text;
+        }
+      });
     });
-  });
-  await edit(page);
-  let typed = "";
-  for (let round = 0; round < 4; round += 1) {
-    const [before, after] = [`round ${round}, with the server. `, `round ${round}, without it. `];
-    const typing = page.keyboard.type(before + after);
-    await page.waitForFunction((text) => window.collab?.client.text.includes(text), before.slice(0, 12));
-    await world.server.kill();
-    await typing;
-    typed += before + after;
-    // Nobody reaches the new server yet, so it holds what the old one left.
-    world.network.set("cut");
-    await world.server.restart();
-    const promised = (await page.locator("body").getAttribute("data-promised")) ?? "";
-    expect((await world.server.text("notes")) ?? "").toContain(promised);
-    expect(await textOf(page)).toBe(typed);
-    world.network.set("open");
-    await isSaved(page);
-    await agreed(world, "notes", [page], (text) => text === typed);
-  }
-});
+    await edit(page);
+    let typed = "";
+    for (let round = 0; round < 4; round += 1) {
+      const [before, after] = [`round ${round}, with the server. `, `round ${round}, without it. `];
+      const typing = page.keyboard.type(before + after);
+      await page.waitForFunction((text) => window.collab?.client.text.includes(text), before.slice(0, 12));
+      await world.server.kill();
+      await typing;
+      typed += before + after;
+      // Nobody reaches the new server yet, so it holds what the old one left.
+      world.network.set("cut");
+      await world.server.restart();
+      const promised = (await page.locator("body").getAttribute("data-promised")) ?? "";
+      expect((await world.server.text("notes")) ?? "").toContain(promised);
+      expect(await textOf(page)).toBe(typed);
+      world.network.set("open");
+      await isSaved(page);
+      await agreed(world, "notes", [page], (text) => text === typed);
+    }
+  },
+);
 
 scenario("another tab of the browser takes over what a closed one left unsaved", async (world) => {
   const person = await world.person();
@@ -112,7 +117,9 @@ scenario("a tab that is open takes over from one that is closed later", async (w
   const person = await world.person();
   const [a, b] = [await world.open(person, "notes"), await world.open(person, "notes")];
   world.network.set("http");
-  await Promise.all([a, b].map((page) => page.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE })));
+  await Promise.all(
+    [a, b].map((page) => page.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE })),
+  );
   await edit(a);
   await a.keyboard.type("from the tab that goes");
   await a.close();

@@ -43,7 +43,7 @@ scenario("a document is begun, left and found again", async (world) => {
   expect(new URL(page.url()).pathname).toMatch(/^\/d\/[\w-]{8,}$/);
   await page.goto(`${world.origin}/`);
   await page.locator("#recent li", { hasText: "my-plans" }).getByRole("button").click();
-  await expect.poll(() => page.locator("#recent").innerText()).not.toContain("my-plans");
+  await expect.poll(() => page.locator("#recent").textContent()).not.toContain("my-plans");
 });
 
 scenario("everything can be reached by keyboard alone", async (world) => {
@@ -102,7 +102,7 @@ scenario("everything has a name for those who do not see it", async (world) => {
   await page.keyboard.type("x");
   await isSaved(page);
   world.network.set("cut");
-  await expect.poll(() => page.locator("#announcer").innerText(), { timeout: PATIENCE }).not.toBe("");
+  await expect.poll(() => page.locator("#announcer").textContent(), { timeout: PATIENCE }).not.toBe("");
 });
 
 scenario("the page is styled, in the light and in the dark", async (world) => {

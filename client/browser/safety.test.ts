@@ -30,7 +30,10 @@ scenario("a page of another origin gets no connection", async (world) => {
     const page = await person.newPage();
     await page.goto(`http://127.0.0.1:${(foreign.address() as AddressInfo).port}/`);
     expect(await page.evaluate(tryWebSocket, url)).toBe("closed with 1006");
-    const read = await page.evaluate((url) => fetch(url).then(() => "read", String), `${world.origin}/api/v1/documents`);
+    const read = await page.evaluate(
+      (url) => fetch(url).then(() => "read", String),
+      `${world.origin}/api/v1/documents`,
+    );
     expect(read).toContain("Failed to fetch");
   } finally {
     foreign.close();
@@ -45,8 +48,10 @@ scenario("markup in a text is text, in the editor and in the messages", async (w
   await agreed(world, "notes", [a, b], (text) => text === MARKUP);
   await b.locator("#messages .message[data-direction=in]").last().waitFor();
   for (const page of [a, b]) {
-    expect(await page.locator(".cm-content img, .cm-content script, .cm-content a, #messages img, #messages script").count()).toBe(0);
-    expect(await page.locator(".cm-content").innerText()).toBe(MARKUP);
+    expect(
+      await page.locator(".cm-content img, .cm-content script, .cm-content a, #messages img, #messages script").count(),
+    ).toBe(0);
+    expect(await page.locator(".cm-content").textContent()).toBe(MARKUP);
   }
 });
 
@@ -62,12 +67,14 @@ scenario("a name that cannot be is told as text", async (world) => {
 scenario("the policy stops what is injected all the same", async (world) => {
   const page = await world.join("notes");
   const ran = await page.evaluate(async () => {
-    const violation = new Promise((resolve) => document.addEventListener("securitypolicyviolation", resolve, { once: true }));
+    const violation = new Promise((resolve) =>
+      document.addEventListener("securitypolicyviolation", resolve, { once: true }),
+    );
     const script = document.createElement("script");
     script.textContent = "document.body.dataset.ran = 'yes'";
     document.body.append(script);
     await violation;
-    return document.body.dataset["ran"];
+    return document.body.dataset.ran;
   });
   expect(ran).toBeUndefined();
   await expect.poll(() => world.faults).toHaveLength(1);
@@ -99,7 +106,7 @@ scenario("a text that the server refuses is shown, to be copied", async (world) 
   await a.keyboard.insertText("over the limit <b>");
   const item = a.locator("#refused .refused-item");
   await item.waitFor({ timeout: PATIENCE });
-  expect(await item.innerText()).toContain("over the limit <b>");
+  expect(await item.textContent()).toContain("over the limit <b>");
   expect(await item.getByRole("button", { name: "Copy" }).count()).toBe(1);
   await keep(a, "refused");
   await isLive(a);
@@ -112,7 +119,9 @@ scenario("the messages show both directions, and no secret", async (world) => {
   const page = await world.join("notes");
   const secrets: string[] = [];
   page.on("websocket", (socket) => {
-    socket.on("framesent", ({ payload }) => secrets.push(...(/"client_secret":"([^"]+)"/.exec(String(payload))?.slice(1) ?? [])));
+    socket.on("framesent", ({ payload }) =>
+      secrets.push(...(/"client_secret":"([^"]+)"/.exec(String(payload))?.slice(1) ?? [])),
+    );
   });
   await page.reload();
   await isLive(page);

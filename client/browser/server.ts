@@ -7,11 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
-const BINARY = resolve(
-  import.meta.dirname,
-  process.env["CARGO_TARGET_DIR"] ?? "../../target",
-  "debug/collab-engine",
-);
+const BINARY = resolve(import.meta.dirname, process.env.CARGO_TARGET_DIR ?? "../../target", "debug/collab-engine");
 
 /** Lines of its log that are kept for the report of a failure. */
 const LOG_LINES = 60;

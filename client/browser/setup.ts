@@ -24,8 +24,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 /** What `CHROMIUM` names, else the first of the usual names that is there. */
 async function executable(): Promise<string> {
-  const names = process.env["CHROMIUM"] ? [process.env["CHROMIUM"]] : ["chromium", "chromium-browser", "google-chrome"];
-  const directories = (process.env["PATH"] ?? "").split(delimiter);
+  const names = process.env.CHROMIUM ? [process.env.CHROMIUM] : ["chromium", "chromium-browser", "google-chrome"];
+  const directories = (process.env.PATH ?? "").split(delimiter);
   for (const path of names.flatMap((name) => (name.includes("/") ? [name] : directories.map((at) => join(at, name))))) {
     try {
       await access(path, constants.X_OK);

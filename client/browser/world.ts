@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
-import { Proxy } from "./proxy.ts";
+import { FaultyNetwork } from "./network.ts";
 import { Server } from "./server.ts";
 
 /** Milliseconds for what is expected to become so, on however busy a machine. */
@@ -31,13 +31,13 @@ export function scenario(claim: string, play: (world: World) => Promise<void>): 
 /** See the head of this file. */
 export class World {
   readonly server: Server;
-  readonly network: Proxy;
+  readonly network: FaultyNetwork;
   /** Violations of the policy, errors that nobody caught, dialogs: in any page of this world. */
   readonly faults: string[] = [];
   readonly #browser: Browser;
   readonly #contexts: BrowserContext[] = [];
 
-  private constructor(server: Server, network: Proxy, browser: Browser) {
+  private constructor(server: Server, network: FaultyNetwork, browser: Browser) {
     this.server = server;
     this.network = network;
     this.#browser = browser;
@@ -45,7 +45,7 @@ export class World {
 
   static async start(): Promise<World> {
     const server = await Server.start();
-    const network = await Proxy.start(() => server.port);
+    const network = await FaultyNetwork.start(() => server.port);
     return new World(server, network, await chromium.connect(inject("browser")));
   }
 
@@ -96,7 +96,9 @@ export class World {
     for (const [index, page] of pages.entries()) {
       await keep(page, `failed-${name}-${index + 1}`).catch((error: unknown) => console.error(String(error)));
     }
-    console.error(`${claim}\n--- faults:\n${this.faults.join("\n")}\n--- the server's log:\n${this.server.log.join("\n")}`);
+    console.error(
+      `${claim}\n--- faults:\n${this.faults.join("\n")}\n--- the server's log:\n${this.server.log.join("\n")}`,
+    );
   }
 
   async stop(): Promise<void> {
@@ -168,7 +170,9 @@ export async function agreed(
       async () => {
         const [first, ...others] = await texts();
         const isSame = others.every((text) => text === first);
-        return isSame && first !== undefined && holds(first) ? "agreed" : JSON.stringify([first, ...others]).slice(0, 2000);
+        return isSame && first !== undefined && holds(first)
+          ? "agreed"
+          : JSON.stringify([first, ...others]).slice(0, 2000);
       },
       { timeout: PATIENCE },
     )

@@ -1,7 +1,7 @@
 /** A network between pages and the server that can be cut, stalled and healed. */
 
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server as TcpServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket, type Server as TcpServer } from "node:net";
 
 /**
  * - `open`: everything passes.
@@ -9,7 +9,7 @@ import { type AddressInfo, connect, createServer, type Server as TcpServer, type
  * - `cut`: connections are destroyed, new ones are closed at once.
  * - `stalled`: connections stay, nothing passes.
  */
-export type Network = "open" | "http" | "cut" | "stalled";
+export type Passage = "open" | "http" | "cut" | "stalled";
 
 interface Pair {
   readonly client: Socket;
@@ -18,13 +18,13 @@ interface Pair {
 }
 
 /** A TCP proxy. Pages are opened at its address, so that `Host` and `Origin` agree. */
-export class Proxy {
+export class FaultyNetwork {
   readonly #tcp: TcpServer;
   readonly #target: () => number;
   readonly #pairs = new Set<Pair>();
   /** Connections that have not said yet what they want. */
   readonly #silent = new Set<Socket>();
-  #network: Network = "open";
+  #passage: Passage = "open";
 
   private constructor(target: () => number) {
     this.#target = target;
@@ -32,8 +32,8 @@ export class Proxy {
   }
 
   /** Starts one on a free port, in front of a port that is asked for at every connection. */
-  static async start(target: () => number): Promise<Proxy> {
-    const proxy = new Proxy(target);
+  static async start(target: () => number): Promise<FaultyNetwork> {
+    const proxy = new FaultyNetwork(target);
     proxy.#tcp.listen(0, "127.0.0.1");
     await once(proxy.#tcp, "listening");
     return proxy;
@@ -49,30 +49,30 @@ export class Proxy {
   }
 
   /** Changes what passes, for what is open and for what comes. */
-  set(network: Network): void {
-    this.#network = network;
+  set(passage: Passage): void {
+    this.#passage = passage;
     for (const { client, server, isWebSocket } of this.#pairs) {
-      if (network === "cut" || (network === "http" && isWebSocket)) {
+      if (passage === "cut" || (passage === "http" && isWebSocket)) {
         client.destroy();
         server.destroy();
       } else {
-        const move = network === "stalled" ? "pause" : "resume";
+        const move = passage === "stalled" ? "pause" : "resume";
         client[move]();
         server[move]();
       }
     }
     for (const client of this.#silent) {
-      if (network === "cut") {
+      if (passage === "cut") {
         client.destroy();
       } else {
-        client[network === "stalled" ? "pause" : "resume"]();
+        client[passage === "stalled" ? "pause" : "resume"]();
       }
     }
   }
 
   #accept(client: Socket): void {
     client.on("error", () => client.destroy());
-    if (this.#network === "cut") {
+    if (this.#passage === "cut") {
       client.destroy();
       return;
     }
@@ -88,14 +88,14 @@ export class Proxy {
       }
     };
     client.on("data", read);
-    if (this.#network === "stalled") {
+    if (this.#passage === "stalled") {
       client.pause();
     }
   }
 
   #join(client: Socket, head: Buffer): void {
     const isWebSocket = /^upgrade: *websocket/im.test(head.toString("latin1"));
-    if (isWebSocket && this.#network === "http") {
+    if (isWebSocket && this.#passage === "http") {
       client.destroy();
       return;
     }

@@ -111,7 +111,7 @@ export class Driver {
       const isLocal = input.type === "insert" || input.type === "delete";
       const outputs = this.replica.step(input);
       // Before the outputs are carried out: whatever is sent waits for this.
-      this.#journal.note(!isLocal && input.type !== "sync");
+      this.#journal.note(input.type === "opened");
       for (const output of outputs) {
         if (output.type !== "event") this.#carryOut(output);
         else if (output.event.type === "invalid_edit") isValid = false;

@@ -63,11 +63,13 @@ export class Journal {
     }
   }
 
-  /** Looks at what the last step changed. `mayChangeHead`: it was neither an edit nor a barrier. */
-  note(mayChangeHead: boolean): void {
+  /** Looks at what the last step changed. `hasOpened`: a connection was opened, which raises the attempt. */
+  note(hasOpened: boolean): void {
     if (!this.#store || this.#isClosed) return;
-    if (mayChangeHead) {
-      const head = headOf(this.#replica.saved());
+    const replica = this.#replica;
+    // To ask for all that is saved takes as long as much is pending: not at every keystroke or acknowledgement.
+    if (hasOpened || replica.isRekeying || replica.identity.client !== this.#head.identity.client) {
+      const head = headOf(replica.saved());
       if (!isSame(head, this.#head)) this.#head = head;
     }
     if (this.#isAhead()) this.#state++;

@@ -55,7 +55,12 @@ describe("editing", () => {
     server.append("somebody-else-01", 1, greeting(9, "a"), 1);
     expect(client.text).toBe("ab");
     expect(only(told, "change").map(({ origin }) => origin)).toEqual(["local", "remote"]);
-    expect(apply("", only(told, "change").flatMap(({ deltas }) => deltas))).toBe("ab");
+    expect(
+      apply(
+        "",
+        only(told, "change").flatMap(({ deltas }) => deltas),
+      ),
+    ).toBe("ab");
   });
 
   it("tells the difference when a resync replaces the text", async () => {
@@ -68,7 +73,12 @@ describe("editing", () => {
     await until(() => client.status.state === "live");
     expect(server.said("hello").at(-1)?.resync).toBe(true);
     expect(client.text).toBe("theirs mine");
-    expect(apply("", only(told, "change").flatMap(({ deltas }) => deltas))).toBe("theirs mine");
+    expect(
+      apply(
+        "",
+        only(told, "change").flatMap(({ deltas }) => deltas),
+      ),
+    ).toBe("theirs mine");
     expect(only(told, "change").at(-1)?.origin).toBe("remote");
   });
 
@@ -76,7 +86,12 @@ describe("editing", () => {
     const { client } = connect();
     client.insert(0, "a\u{1f600}b");
     for (const at of [-1, 0.5, Number.NaN, 2, 5]) expect(() => client.insert(at, "x")).toThrow(RangeError);
-    for (const [at, len] of [[0, 5], [4, 1], [0, -1], [0, 1.5]] as const) {
+    for (const [at, len] of [
+      [0, 5],
+      [4, 1],
+      [0, -1],
+      [0, 1.5],
+    ] as const) {
       expect(() => client.delete(at, len)).toThrow(RangeError);
     }
     expect(client.text).toBe("a\u{1f600}b");
@@ -170,7 +185,14 @@ describe("connections", () => {
     client.reconnect();
     await until(() => client.status.state === "live");
     const before = told.length;
-    old.say({ type: "op_echo", server_seq: 1, origin_client_id: "x", client_msg_id: 1, op: greeting(1, "x"), count: 1 });
+    old.say({
+      type: "op_echo",
+      server_seq: 1,
+      origin_client_id: "x",
+      client_msg_id: 1,
+      op: greeting(1, "x"),
+      count: 1,
+    });
     old.emit("message", { data: "no message" });
     old.emit("open");
     old.emit("close", { code: 4001 });

@@ -89,9 +89,9 @@ export class FakeServer {
     this.sockets.push(socket);
     queueMicrotask(() => {
       if (socket.isClosed) return;
-      if (!this.isUp) return socket.drop();
-      socket.isOpen = true;
-      socket.emit("open");
+      socket.isOpen = this.isUp;
+      if (this.isUp) socket.emit("open");
+      else socket.drop();
     });
     return socket;
   };
@@ -134,8 +134,11 @@ export class FakeServer {
   #join(socket: FakeSocket, hello: Hello): void {
     const { replaces } = hello;
     const account = this.#account(hello.client_id, hello.client_secret);
-    if (account.isRetired) return this.#refuse(socket, "client_retired", "rekey");
-    if (hello.attempt <= account.attempt) return this.#refuse(socket, "stale_attempt", "rekey");
+    const isStale = hello.attempt <= account.attempt;
+    if (account.isRetired || isStale) {
+      this.#refuse(socket, isStale ? "stale_attempt" : "client_retired", "rekey");
+      return;
+    }
     account.attempt = hello.attempt;
     for (const other of this.sockets) if (other !== socket && other.client === hello.client_id) other.drop(4001);
     const replaced = replaces && this.accounts.get(replaces.client_id);
@@ -176,19 +179,29 @@ export class FakeServer {
     const account = this.#account(client_id, "");
     const known = this.log.find((entry) => entry.origin === client_id && entry.number === number);
     if (known) {
-      const { seq, count } = known;
-      return socket.say({ type: "ack", client_msg_id: number, server_seq: seq, count });
+      socket.say({ type: "ack", client_msg_id: number, server_seq: known.seq, count: known.count });
+      return;
     }
-    if (number !== account.last + 1) return this.#refuse(socket, "number_gap", "rekey", number);
-    const refused = [...this.refusals].find(([text]) => JSON.stringify(op).includes(`"${text}"`));
-    if (refused) return this.#refuse(socket, refused[1], "never", number);
-    account.last = number;
-    this.append(client_id, number, op, countOf(op));
+    const [, code] = [...this.refusals].find(([text]) => JSON.stringify(op).includes(`"${text}"`)) ?? [];
+    if (number !== account.last + 1) this.#refuse(socket, "number_gap", "rekey", number);
+    else if (code) this.#refuse(socket, code, "never", number);
+    else {
+      account.last = number;
+      this.append(client_id, number, op, countOf(op));
+    }
   }
 
   #echo(socket: FakeSocket, { origin, number, op, seq, count }: Entry): void {
     const term = seq === count ? { term: TERM } : {};
-    socket.say({ type: "op_echo", server_seq: seq, origin_client_id: origin, client_msg_id: number, op, count, ...term });
+    socket.say({
+      type: "op_echo",
+      server_seq: seq,
+      origin_client_id: origin,
+      client_msg_id: number,
+      op,
+      count,
+      ...term,
+    });
   }
 
   #refuse(socket: FakeSocket, code: string, retry: string, number?: number): void {

@@ -2,7 +2,7 @@
 
 import type { Page } from "playwright-core";
 import { expect } from "vitest";
-import { agreed, countOf, edit, isLive, isSaved, keep, PATIENCE, scenario, textOf } from "./world.ts";
+import { agreed, countOf, edit, isKept, isLive, isSaved, keep, PATIENCE, scenario, textOf } from "./world.ts";
 
 async function unsavedIn(page: Page): Promise<number> {
   return Number(await page.locator("#unsaved").getAttribute("data-count"));
@@ -18,6 +18,7 @@ scenario("what was typed offline arrives after a reload, once", async (world) =>
   await a.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE });
   await a.keyboard.type("offline. ");
   expect(await unsavedIn(a)).toBeGreaterThan(0);
+  await isKept(a, "offline. ");
   await keep(a, "offline");
   a.on("dialog", (dialog) => void dialog.accept());
   await a.reload();
@@ -103,6 +104,7 @@ scenario("another tab of the browser takes over what a closed one left unsaved",
   world.network.set("http");
   await a.locator("#connection[data-state=offline]").waitFor({ timeout: PATIENCE });
   await a.keyboard.type("unsaved");
+  await isKept(a, "unsaved");
   await a.close();
   const b = await person.newPage();
   await b.goto(`${world.origin}/d/notes`);
@@ -122,6 +124,7 @@ scenario("a tab that is open takes over from one that is closed later", async (w
   );
   await edit(a);
   await a.keyboard.type("from the tab that goes");
+  await isKept(a, "from the tab that goes");
   await a.close();
   world.network.set("open");
   await agreed(world, "notes", [b], (text) => text === "from the tab that goes");

@@ -154,6 +154,31 @@ export async function shownIn(page: Page): Promise<string> {
   });
 }
 
+/** Waits until the browser has stored what the page inserted and the server has not answered: until `text` is in it. */
+export async function isKept(page: Page, text: string): Promise<void> {
+  const stored = (): Promise<string> =>
+    page.evaluate(async () => {
+      const done = <T>(request: IDBRequest<T>): Promise<T> =>
+        new Promise((resolve, reject) => {
+          request.onsuccess = () => resolve(request.result);
+          request.onerror = () => reject(request.error);
+        });
+      let inserted = "";
+      for (const { name } of await indexedDB.databases()) {
+        const database = await done(indexedDB.open(name ?? ""));
+        for (const store of database.objectStoreNames) {
+          const records: unknown = await done(database.transaction(store).objectStore(store).getAll());
+          for (const [, value] of JSON.stringify(records).matchAll(/"value":"([^"]*)"/g)) {
+            inserted += value;
+          }
+        }
+        database.close();
+      }
+      return inserted;
+    });
+  await expect.poll(stored, { timeout: PATIENCE }).toContain(text);
+}
+
 /** Waits until everybody's replica and editor have a text of which `holds` is true, the same everywhere; answers it. */
 export async function agreed(
   world: World,

@@ -28,6 +28,8 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
   adoptEditorStyles();
   const binding = new Binding(client);
   const access = new Compartment();
+  /** Whether the client is being told of what was typed here: its echo of that is no news. */
+  let isForwarding = false;
   const view = new EditorView({
     parent,
     state: EditorState.create({
@@ -40,7 +42,12 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
         EditorView.updateListener.of((update) => {
           for (const transaction of update.transactions) {
             if (transaction.docChanged && !transaction.annotation(isRemote)) {
-              binding.forward(transaction.changes);
+              isForwarding = true;
+              try {
+                binding.forward(transaction.changes);
+              } finally {
+                isForwarding = false;
+              }
               checkLengths();
             }
           }
@@ -70,8 +77,9 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
       repair();
     }
   };
-  client.on("change", ({ deltas, origin }) => {
-    if (origin === "remote") {
+  // Of others, and what a program told the client itself.
+  client.on("change", ({ deltas }) => {
+    if (!isForwarding) {
       binding.receive(deltas, view.state.doc);
       bringLevel();
       checkLengths();

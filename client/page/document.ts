@@ -39,8 +39,11 @@ export async function showDocument(name: string): Promise<void> {
 class DocumentPage {
   readonly #client: Client;
   readonly #editor: Editor;
-  readonly #isStored: boolean;
   readonly #messages = new MessagesPanel();
+  /** Whether pending edits survive a reload. */
+  #isStored: boolean;
+  /** What went wrong on this side, for people. */
+  readonly #warnings: string[] = [];
   #wasJoined = false;
   #isRefreshing = false;
   #warnsBeforeUnload = false;
@@ -58,6 +61,13 @@ class DocumentPage {
     client.on("change", () => this.#refreshSoon());
     client.on("pending", () => this.#refreshSoon());
     client.on("refused", showRefused);
+    client.on("persistence", ({ reason }) => {
+      this.#isStored = false;
+      this.#warn(`This browser cannot keep your edits over a reload (${reason}). Stay until all changes are saved.`);
+    });
+    client.on("unreadable", ({ reason }) => {
+      this.#warn(`Edits of an earlier visit cannot be read (${reason}). They are left where they are.`);
+    });
     client.on("message", ({ direction, text }) => {
       this.#messages.add(direction, text);
       this.#refreshSoon();
@@ -99,6 +109,12 @@ class DocumentPage {
     this.#refresh();
   }
 
+  #warn(warning: string): void {
+    this.#warnings.push(warning);
+    announce(warning);
+    this.#refreshSoon();
+  }
+
   /** Many things change in one step; the page is written once behind it. */
   #refreshSoon(): void {
     if (!this.#isRefreshing) {
@@ -130,15 +146,16 @@ class DocumentPage {
   #showNotice(): void {
     const { status } = this.#client;
     const notice = byId("notice", HTMLElement);
-    notice.dataset.kind = status.state === "ended" ? "ended" : "opening";
-    notice.hidden = this.#wasJoined && status.state !== "ended";
+    const lines = [...this.#warnings];
     if (status.state === "ended") {
-      setText(notice, `Read-only. ${endWords(status.reason)}`);
-    } else if (status.state === "offline") {
-      setText(notice, "The server cannot be reached. You can write as soon as the document has been loaded.");
-    } else {
-      setText(notice, "Opening the document…");
+      lines.push(`Read-only. ${endWords(status.reason)}`);
+    } else if (!this.#wasJoined) {
+      const isUnreachable = status.state === "offline";
+      lines.push(isUnreachable ? "The server cannot be reached. You can write once it is." : "Opening the document…");
     }
+    notice.dataset.kind = status.state === "ended" || this.#warnings.length > 0 ? "problem" : "opening";
+    notice.hidden = lines.length === 0;
+    setText(notice, lines.join(" "));
   }
 
   /** Only while something would be at stake: a listener that is always there keeps pages out of the back cache. */

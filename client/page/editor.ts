@@ -6,6 +6,7 @@ import { Compartment, EditorState, type Extension, type TransactionSpec } from "
 import { EditorView, highlightSpecialChars, keymap, placeholder } from "@codemirror/view";
 import type { Client } from "../src/index.ts";
 import { Binding, isRemote, wholeCharacters, withPlainBreaks } from "./binding.ts";
+import { make } from "./dom.ts";
 import { adoptEditorStyles } from "./styles.ts";
 
 /** How long CodeMirror may take to read what an input method left in the DOM, in milliseconds. */
@@ -48,7 +49,6 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
               } finally {
                 isForwarding = false;
               }
-              checkLengths();
             }
           }
         }),
@@ -60,39 +60,44 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
       view.dispatch(spec);
     }
   };
-  const bringLevel = (): void => {
+  let isSettling = false;
+  let isComparing = false;
+  const settle = (): void => {
+    isSettling = false;
     if (!disturbsComposition(view, binding)) {
       dispatch(binding.takeLacking());
     }
-  };
-  const repair = (): void => {
-    const spec = binding.repair(view.state.doc);
-    if (spec !== undefined) {
-      console.error("the editor's text had come apart from the client's, and was made equal again");
-      dispatch(spec);
+    if (!binding.isLevel(view.state.doc) || (isComparing && binding.lacking === undefined)) {
+      isComparing = false;
+      const repair = binding.repair(view.state.doc);
+      if (repair !== undefined) {
+        console.error("the editor's text had come apart from the client's, and was made equal again");
+        dispatch(repair);
+      }
     }
   };
-  const checkLengths = (): void => {
-    if (!binding.isLevel(view.state.doc)) {
-      repair();
+  // One step of the client may tell several changes, and its text is ahead until the last is told. So the editor
+  // follows, and is held against the text, when all of them are.
+  const settleSoon = (): void => {
+    if (!isSettling) {
+      isSettling = true;
+      queueMicrotask(settle);
     }
   };
   // Of others, and what a program told the client itself.
   client.on("change", ({ deltas }) => {
     if (!isForwarding) {
       binding.receive(deltas, view.state.doc);
-      bringLevel();
-      checkLengths();
     }
+    settleSoon();
   });
-  view.contentDOM.addEventListener("compositionend", () => setTimeout(bringLevel, COMPOSITION_SETTLES_MS));
+  view.contentDOM.addEventListener("compositionend", () => setTimeout(settle, COMPOSITION_SETTLES_MS));
   return {
     view,
     setWritable: (isWritable) => view.dispatch({ effects: access.reconfigure(isWritable ? writable : readOnly) }),
     compare: () => {
-      if (binding.lacking === undefined) {
-        repair();
-      }
+      isComparing = true;
+      settleSoon();
     },
   };
 }
@@ -114,7 +119,7 @@ function plainText(doc: string): Extension {
     history(),
     search({ top: true }),
     highlightSelectionMatches({ minSelectionLength: 2 }),
-    highlightSpecialChars(),
+    highlightSpecialChars({ render: specialCharacter }),
     placeholder("Write something…"),
     EditorView.lineWrapping,
     EditorView.clipboardInputFilter.of(withPlainBreaks),
@@ -133,4 +138,13 @@ function plainText(doc: string): Extension {
       ...defaultKeymap,
     ]),
   ];
+}
+
+/** A control character as a sign. A carriage return by its name: few fonts have its picture. */
+function specialCharacter(code: number, description: string | null, picture: string): HTMLElement {
+  const sign = make("span", "cm-specialChar", code === 13 ? "CR" : picture);
+  sign.title = description ?? "";
+  sign.setAttribute("role", "img");
+  sign.setAttribute("aria-label", description ?? "control character");
+  return sign;
 }

@@ -90,9 +90,9 @@ pub(crate) const STEPS: &[Step] = &[
         work: &[
             npm("run check"),
             npm("test"),
+            Work::Task(client::page_is_current),
             npm("run build"),
             Work::Task(client::library_is_small),
-            Work::Task(client::page_is_current),
         ],
     },
     Step {

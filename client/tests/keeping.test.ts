@@ -115,7 +115,7 @@ describe("keeping", () => {
     openGate();
     await until(() => client.unsaved === 0);
     expect(old.said.map(({ type }) => type)).toEqual(["hello"]);
-    expect(server.said("op")).toHaveLength(1);
+    expect(server.last.said.map(({ type }) => type)).toEqual(["hello", "op"]);
   });
 
   it("writes nothing for a page that is only read", async () => {
@@ -304,9 +304,12 @@ describe("salvage", () => {
 
   it("takes over what a page left that came later", async () => {
     const { client } = await live();
-    await orphan("late");
+    await orphan("late ");
     client.reconnect();
-    await until(() => client.text === "late");
+    await until(() => client.text === "late ");
+    await orphan("later ");
+    for (const socket of server.sockets) if (!socket.isClosed) socket.drop();
+    await eventually(() => client.text.length === "late later ".length);
   });
 
   it("gives every page an identity of its own", async () => {
@@ -340,6 +343,18 @@ describe("salvage", () => {
     server.isDeaf = false;
     const next = open();
     await until(() => server.text === "kept" && next.client.unsaved === 0);
+  });
+
+  it("does not wait any more once the client is closed", async () => {
+    server.isDeaf = true;
+    const living = await live();
+    living.client.insert(0, "unsaved");
+    await rest();
+    const { client } = await live();
+    await client.close();
+    crash(living);
+    await rest();
+    expect([server.sockets.length, browser.holders.size, browser.records.size]).toEqual([2, 0, 1]);
   });
 
   it("reports a record that it cannot understand, and leaves it", async () => {

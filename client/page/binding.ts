@@ -112,6 +112,9 @@ export function changesOf(deltas: readonly Delta[], length: number): ChangeSet {
   return sets[0] ?? ChangeSet.empty(length);
 }
 
+const isHigh = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
+const isLow = (unit: number): boolean => unit >= 0xdc00 && unit < 0xe000;
+
 /** One change that makes `to` out of `from`, as small as one change can be, or nothing if they are equal. */
 export function difference(from: string, to: string): ChangeSet | undefined {
   if (from === to) {
@@ -122,10 +125,13 @@ export function difference(from: string, to: string): ChangeSet | undefined {
   while (head < shorter && from.charCodeAt(head) === to.charCodeAt(head)) {
     head += 1;
   }
+  // Not between the halves of characters that share one of them.
+  head -= isHigh(from.charCodeAt(head - 1)) ? 1 : 0;
   let tail = 0;
   while (tail < shorter - head && from.charCodeAt(from.length - 1 - tail) === to.charCodeAt(to.length - 1 - tail)) {
     tail += 1;
   }
+  tail -= isLow(from.charCodeAt(from.length - tail)) ? 1 : 0;
   const change = { from: head, to: from.length - tail, insert: to.slice(head, to.length - tail) };
   return ChangeSet.of(change, from.length, "\n");
 }

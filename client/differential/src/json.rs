@@ -1,9 +1,11 @@
 //! Operations, states and events as JSON, in the shape in which `client/src` holds them.
 
 use collab_engine::document::{Delta, Document};
-use collab_engine::id::ElementId;
+use collab_engine::id::{DocId, ElementId};
 use collab_engine::op::{Edit, Op};
 use collab_engine::protocol::client::{Identity, Status};
+use collab_engine::protocol::message::{MessageId, RejectCode, ServerMessage};
+use collab_engine::protocol::reject::Retry;
 use collab_engine::rga::{Run, RunContent};
 use serde_json::{Value, json};
 
@@ -90,4 +92,94 @@ pub fn deltas(text: &mut Vec<char>, deltas: &[Delta]) -> Value {
 /// How many UTF-16 units a text has.
 pub fn units(text: &[char]) -> usize {
     text.iter().map(|value| value.len_utf16()).sum()
+}
+
+/// A message of the server as `client/src/message.ts` holds it: what was understood, and nothing that a client has no
+/// use for. The sentence for people in an `error` is left out.
+pub fn server_message(message: &ServerMessage) -> Value {
+    match message {
+        ServerMessage::HelloAck(ack) => {
+            let mut written = json!({"type": "hello_ack", "doc_id": ack.doc.as_str(), "server_seq": ack.server_seq.0});
+            if let Some(v2) = &ack.v2 {
+                written["v2"] = json!({
+                    "epoch": v2.epoch.0,
+                    "durability": v2.durability,
+                    "last": v2.last,
+                    "follows": v2.follows,
+                    "inflight_max": v2.limits.inflight_max,
+                });
+                put(&mut written["v2"], "term", v2.term.map(|term| term.to_string()));
+                put(&mut written["v2"], "replaced_last", v2.replaced_last);
+            }
+            written
+        }
+        ServerMessage::Echo(echo) => {
+            let message = match &echo.message {
+                MessageId::Text(name) => json!(name),
+                MessageId::Number(number) => json!(number),
+            };
+            let mut written = json!({
+                "type": "op_echo",
+                "doc_id": echo.doc.as_str(),
+                "server_seq": echo.server_seq.0,
+                "origin_client_id": echo.origin.as_str(),
+                "client_msg_id": message,
+                "op": op(&echo.op),
+                "count": echo.v2.as_ref().map_or(0, |v2| v2.count),
+            });
+            put(&mut written, "term", echo.v2.as_ref().and_then(|v2| v2.term).map(|term| term.to_string()));
+            written
+        }
+        ServerMessage::UnknownEcho(echo) => {
+            let (doc, server_seq, count) = (echo.doc.as_str(), echo.server_seq.0, echo.v2.count);
+            let mut written = json!({"type": "op_echo", "doc_id": doc, "server_seq": server_seq, "origin_client_id": "", "client_msg_id": 0, "count": count});
+            put(&mut written, "term", echo.v2.term.map(|term| term.to_string()));
+            written
+        }
+        ServerMessage::ResyncText { doc, .. } => json!({"type": "resync_text", "doc_id": doc.as_str()}),
+        ServerMessage::Resync(resync) => {
+            let mut written = json!({
+                "type": "resync",
+                "doc_id": resync.doc.as_str(),
+                "server_seq": resync.server_seq.0,
+                "part": resync.part,
+                "parts": resync.parts,
+                "runs": runs(&resync.state.runs),
+                "waiting": resync.state.waiting.iter().map(edit).collect::<Vec<_>>(),
+            });
+            put(&mut written, "term", resync.term.map(|term| term.to_string()));
+            written
+        }
+        ServerMessage::Ack { doc, message, server_seq, count } => {
+            json!({"type": "ack", "doc_id": doc.as_str(), "client_msg_id": message, "server_seq": server_seq.0, "count": count})
+        }
+        ServerMessage::Error { doc, reject, retry, message } => error(doc, reject, *retry, *message),
+        ServerMessage::Synced { doc, nonce, server_seq } => {
+            json!({"type": "synced", "doc_id": doc.as_str(), "nonce": nonce, "server_seq": server_seq.0})
+        }
+    }
+}
+
+fn error(doc: &DocId, reject: &RejectCode, retry: Retry, message: Option<u64>) -> Value {
+    let code = match reject {
+        RejectCode::Known(reject) => reject.code(),
+        RejectCode::Other(code) => code,
+    };
+    let (word, after) = match retry {
+        Retry::Never => ("never", None),
+        Retry::Rekey => ("rekey", None),
+        Retry::Resync => ("resync", None),
+        Retry::AfterMs(after) => ("after_ms", Some(after)),
+    };
+    let mut written = json!({"type": "error", "doc_id": doc.as_str(), "code": code, "retry": word});
+    put(&mut written, "after_ms", after);
+    put(&mut written, "client_msg_id", message);
+    written
+}
+
+/// Sets a field, if there is something to set it to.
+fn put(object: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        object[name] = value.into();
+    }
 }

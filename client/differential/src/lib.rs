@@ -6,4 +6,5 @@ pub mod json;
 pub mod lone;
 pub mod recorder;
 pub mod rng;
+pub mod vectors;
 pub mod worlds;

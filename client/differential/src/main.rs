@@ -1,10 +1,11 @@
 //! `collab-differential`: writes traces to standard output, or the vectors to a directory.
 
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use collab_differential::{lone, worlds};
+use collab_differential::{lone, vectors, worlds};
 
 /// What the Rust client does, written down for other implementations to be compared with.
 #[derive(Parser)]
@@ -17,6 +18,12 @@ struct Cli {
 enum Command {
     /// Replicas, step by step, as lines of JSON.
     Traces(Traces),
+    /// The vectors that are kept in client/tests/vectors.
+    Vectors {
+        /// The directory that they are written to.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -50,9 +57,16 @@ impl Traces {
     }
 }
 
+fn write_vectors(directory: &Path) -> io::Result<()> {
+    vectors::files().into_iter().try_for_each(|(name, content)| std::fs::write(directory.join(name), content))
+}
+
 fn main() -> ExitCode {
-    let Command::Traces(traces) = Cli::parse().command;
-    match traces.write(&mut BufWriter::new(io::stdout().lock())) {
+    let written = match Cli::parse().command {
+        Command::Traces(traces) => traces.write(&mut BufWriter::new(io::stdout().lock())),
+        Command::Vectors { out } => write_vectors(&out),
+    };
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever compares stops reading at the first difference.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

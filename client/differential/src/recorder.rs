@@ -65,7 +65,7 @@ impl<'o> Recorder<'o> {
     pub fn hear_text(&mut self, text: &str) -> io::Result<Vec<Output>> {
         let message = decode_server(text, &Limits::default());
         let line = json!({"type": "message", "text": text, "is_malformed": message.is_err()});
-        self.step_as(line, message.map_or(Input::Malformed, Input::Message))
+        self.step_as(&line, message.map_or(Input::Malformed, Input::Message))
     }
 
     /// Steps with an input.
@@ -91,10 +91,10 @@ impl<'o> Recorder<'o> {
             Input::TimerFired(Timer::Reconnect(timer)) => json!({"type": "timer_fired", "timer": timer}),
             Input::Edit(_) => panic!("edits on ids are not part of the shared alphabet"),
         };
-        self.step_as(line, input)
+        self.step_as(&line, input)
     }
 
-    fn step_as(&mut self, line: Value, input: Input) -> io::Result<Vec<Output>> {
+    fn step_as(&mut self, line: &Value, input: Input) -> io::Result<Vec<Output>> {
         let mut outputs = Vec::new();
         self.state.step(input, &mut outputs);
         let written: Vec<Value> = outputs.iter().map(|output| output_json(output, &mut self.text)).collect();
@@ -110,7 +110,7 @@ impl<'o> Recorder<'o> {
     ///
     /// # Errors
     /// As [`Recorder::new`].
-    pub fn invalid_edit(&mut self, line: Value) -> io::Result<()> {
+    pub fn invalid_edit(&mut self, line: &Value) -> io::Result<()> {
         let out = [output_json(&Output::Event(Event::InvalidEdit), &mut self.text)];
         self.write(json!({"in": line, "out": out}))
     }
@@ -173,16 +173,7 @@ fn hash(text: &str) -> u32 {
 fn output_json(output: &Output, text: &mut Vec<char>) -> Value {
     match output {
         Output::Connect => json!({"type": "connect"}),
-        // A version 2 client without a version 1 says so. It is the one thing that the shipped Rust client says
-        // otherwise.
-        Output::Send(message) => {
-            let sent = encode_client(message).replacen(
-                r#""protocol":{"min":1,"max":2}"#,
-                r#""protocol":{"min":2,"max":2}"#,
-                1,
-            );
-            json!({"type": "send", "text": sent})
-        }
+        Output::Send(message) => json!({"type": "send", "text": encode_client(message)}),
         Output::Disconnect => json!({"type": "disconnect"}),
         Output::SetTimer { timer: Timer::Reconnect(timer), after_ms } => {
             json!({"type": "set_timer", "timer": timer, "after_ms": after_ms})

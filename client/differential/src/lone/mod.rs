@@ -224,7 +224,7 @@ impl Lone<'_> {
             1 => json!({"type": "delete", "at": at + 1, "len": 1}),
             _ => json!({"type": "delete", "at": at, "len": 1}),
         };
-        self.replica.invalid_edit(line)?;
+        self.replica.invalid_edit(&line)?;
         Ok(true)
     }
 

@@ -281,11 +281,17 @@ impl Document {
     /// that the document holds (W5). `None` if the position is beyond the end, the text is empty or the clock is at its
     /// end.
     pub fn local_insert(&self, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
+        self.local_insert_above(self.highest(), position, text, replica)
+    }
+
+    /// The same for a replica that minted up to `clock`, some of which this document may not hold yet.
+    pub fn local_insert_above(&self, clock: Lamport, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
         let parent = match position.checked_sub(1) {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let id = ElementId { lamport: self.highest().checked_add(1)?, replica: replica.clone() };
+        let lamport = self.highest().max(clock).checked_add(1)?;
+        let id = ElementId { lamport, replica: replica.clone() };
         id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
         Some(Edit::Insert { parent, id, text: text.to_owned() })
     }

@@ -34,10 +34,10 @@ fn tiny_limits() -> impl Strategy<Value = Limits> {
 
 fn configs() -> impl Strategy<Value = Config> {
     let limits = prop_oneof![Just(Limits::default()), tiny_limits()];
-    let faults = (0..5_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, any::<bool>());
+    let faults = (0..5_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8, any::<bool>());
     (1..4_usize, 0..3_usize, 1..6_u8, 1..4_usize, faults, 0..4_usize, limits).prop_map(
         |(clients_v2, clients_v1, edits, run_len, faults, in_flight_max, limits)| {
-            let (breaks, crashes, truncations, foreign, rekeys, swaps, shares_resyncs) = faults;
+            let (breaks, crashes, truncations, foreign, rekeys, reloads, swaps, shares_resyncs) = faults;
             Config {
                 clients_v2,
                 clients_v1,
@@ -48,6 +48,7 @@ fn configs() -> impl Strategy<Value = Config> {
                 truncations,
                 foreign,
                 rekeys,
+                reloads,
                 swaps,
                 shares_resyncs,
                 in_flight_max,

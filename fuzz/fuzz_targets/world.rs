@@ -26,6 +26,7 @@ fn config(bytes: [u8; 4]) -> Config {
         swaps: few(bytes[2], 2) as u8,
         shares_resyncs: bytes[2] & 16 != 0,
         in_flight_max: few(bytes[3], 0),
+        reloads: few(bytes[3], 2) as u8,
         ..Config::default()
     }
 }

@@ -77,6 +77,9 @@ struct SyncArgs {
     /// Rekeys.
     #[arg(long, default_value_t = 0)]
     rekeys: u8,
+    /// Times that a client's program ends and begins again with what it had stored.
+    #[arg(long, default_value_t = 0)]
+    reloads: u8,
 }
 
 impl From<SyncArgs> for SyncModel {
@@ -92,6 +95,7 @@ impl From<SyncArgs> for SyncModel {
             truncations: args.truncations,
             foreign: args.foreign,
             rekeys: args.rekeys,
+            reloads: args.reloads,
             in_flight_max: args.in_flight,
             ..Config::default()
         };

@@ -55,6 +55,11 @@ fn a_rekey_neither_loses_nor_doubles_an_edit() {
 }
 
 #[test]
+fn a_program_that_ends_and_begins_again_neither_loses_nor_doubles_an_edit() {
+    sync(Config { edits: 1, reloads: 1, ..Config::default() }, false);
+}
+
+#[test]
 fn an_append_conflict_is_stepped_again() {
     sync(Config { edits: 1, foreign: 1, ..Config::default() }, false);
 }

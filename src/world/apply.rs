@@ -44,6 +44,7 @@ impl World {
             Action::Truncate => self.truncate(),
             Action::Foreign => self.append_foreign(),
             Action::Rekey(client) => self.rekey(*client),
+            Action::Reload(client) => self.reload(*client),
             Action::Swap(session) => {
                 self.budget.swaps -= 1;
                 if let Some(link) = self.links.get_mut(session) {
@@ -332,6 +333,24 @@ impl World {
         if let Peer::V2(replica) = &mut self.peers[client] {
             let (sent, hangs_up) = replica.step(client::Input::Message(error));
             self.after_client_step(client, sent, hangs_up);
+        }
+    }
+}
+
+impl World {
+    /// A client's program ends and begins again. Nothing is sent before it is stored, so what is stored is all that
+    /// anybody can have seen of it.
+    fn reload(&mut self, client: usize) {
+        self.budget.reloads -= 1;
+        if let Some(link) = self.peers[client].link().and_then(|session| self.links.get_mut(&session)) {
+            link.is_client_open = false;
+            link.down.clear();
+        }
+        self.peers[client].set_link(None);
+        if let Peer::V2(replica) = &mut self.peers[client]
+            && let Err(violation) = replica.reload(&self.doc)
+        {
+            self.violated(violation);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Action, Frame, Peer, World};
 use crate::id::SessionId;
+use crate::protocol::client::Pending;
 use crate::protocol::feed::{Feed, Next};
 use crate::protocol::message::{ClientMessage, ServerMessage, Version};
 
@@ -38,6 +39,8 @@ pub enum Landmark {
     RekeyedWithNothingAccepted,
     /// A rekey of a client of which something pending was accepted.
     RekeyedWithSomethingAccepted,
+    /// A program ended while a message that it had sent was not answered, and began again.
+    ReloadedWithPending,
     /// A conflict with something tentative, whose sessions went on.
     Conflict,
     /// The same, and a session was closed because of what it had been told.
@@ -54,7 +57,7 @@ pub enum Landmark {
 
 impl Landmark {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ResubmissionAnswered,
         Self::WindowHit,
         Self::ResyncWithPending,
@@ -69,6 +72,7 @@ impl Landmark {
         Self::SlowConsumer,
         Self::RekeyedWithNothingAccepted,
         Self::RekeyedWithSomethingAccepted,
+        Self::ReloadedWithPending,
         Self::Conflict,
         Self::ConflictClosed,
         Self::Waiting,
@@ -89,6 +93,11 @@ impl World {
             Action::Foreign if self.disk.has_unsynced() => {
                 let was_closed = after.server_sessions() < self.server_sessions();
                 met.insert(if was_closed { Landmark::ConflictClosed } else { Landmark::Conflict });
+            }
+            Action::Reload(client) => {
+                let Peer::V2(replica) = &self.peers[*client] else { return met };
+                let is_open = |pending: &Pending| pending.sent_as.is_some() && pending.settled.is_none();
+                met.extend(replica.state.pending().any(is_open).then_some(Landmark::ReloadedWithPending));
             }
             Action::Crash(survivors) if *survivors < self.disk.unsynced_count() => {
                 met.insert(Landmark::LostInCrash);

@@ -53,6 +53,8 @@ pub struct Config {
     pub foreign: u8,
     /// Rekeys that a client is made to go through without need.
     pub rekeys: u8,
+    /// Times that a version 2 client's program ends and begins again with what it had stored.
+    pub reloads: u8,
     /// Times that a version 1 client sends its last two messages in the other order.
     pub swaps: u8,
     /// Whether a version 2 resync may be one that was made for somebody else, a little behind the head.
@@ -99,6 +101,7 @@ impl Default for Config {
             truncations: 0,
             foreign: 0,
             rekeys: 0,
+            reloads: 0,
             swaps: 0,
             shares_resyncs: false,
             in_flight_max: 1,
@@ -116,6 +119,7 @@ pub struct Budget {
     truncations: u8,
     foreign: u8,
     rekeys: u8,
+    reloads: u8,
     swaps: u8,
 }
 
@@ -150,6 +154,8 @@ pub enum Action {
     Foreign,
     /// A client decides to become a new instance.
     Rekey(usize),
+    /// A client's program ends and begins again with what it had stored: pending operations, but no document.
+    Reload(usize),
     /// The last two messages on their way to the server were sent in the other order, by a version 1 client.
     Swap(SessionId),
 }
@@ -215,6 +221,7 @@ impl World {
             truncations: config.truncations,
             foreign: config.foreign,
             rekeys: config.rekeys,
+            reloads: config.reloads,
             swaps: config.swaps,
         };
         let mut world = Self {
@@ -367,13 +374,17 @@ impl World {
             let clients = self.peers.iter().enumerate().filter(|(_, peer)| ready(peer));
             actions.extend(clients.map(|(client, _)| Action::Rekey(client)));
         }
+        if self.budget.reloads > 0 {
+            let clients = self.peers.iter().enumerate().filter(|(_, peer)| matches!(peer, Peer::V2(_)));
+            actions.extend(clients.map(|(client, _)| Action::Reload(client)));
+        }
     }
 
     /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
     /// next frame, other than a resync, for a client that makes no more edits.
     pub fn commuting(&self) -> Option<Action> {
-        let Budget { edits, breaks, crashes, truncations, foreign, rekeys, swaps } = &self.budget;
-        if [breaks, crashes, truncations, foreign, rekeys, swaps].iter().any(|left| **left > 0) {
+        let Budget { edits, breaks, crashes, truncations, foreign, rekeys, reloads, swaps } = &self.budget;
+        if [breaks, crashes, truncations, foreign, rekeys, reloads, swaps].iter().any(|left| **left > 0) {
             return None;
         }
         let node = self.node.as_ref()?;

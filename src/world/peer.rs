@@ -3,6 +3,7 @@
 use super::tap::Tap;
 use super::v1::V1Client;
 use crate::id::{DocId, ReplicaId, SessionId};
+use crate::invariants::Violation;
 use crate::protocol::client::{Event, Identity, Input, Output, ReplicaState, Timer};
 use crate::protocol::message::ClientMessage;
 
@@ -127,6 +128,14 @@ impl Replica {
         let (sent, _) = self.step(input);
         self.ledger.generated += self.state.pending().len() - before;
         sent
+    }
+
+    /// The program ends and begins again with what it had stored.
+    pub(super) fn reload(&mut self, doc: &DocId) -> Result<(), Violation> {
+        self.state = ReplicaState::restore(doc.clone(), self.state.saved())?;
+        (self.timer, self.wants_connection) = (None, false);
+        self.step(Input::Start);
+        Ok(())
     }
 
     /// The timer, if it runs, fires; then the connection is open.

@@ -7,6 +7,7 @@
 mod pending;
 mod receive;
 mod rekey;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{ClientMessage, Hello, HelloV2, Replaces, Resync, ServerMessage};
 use crate::document::{Delta, Document};
-use crate::id::{DocId, Epoch, ReplicaId, ServerSeq, Term};
+use crate::id::{DocId, Epoch, Lamport, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 pub use pending::Pending;
 use rekey::Rekey;
+pub use saved::{Saved, SavedRekey};
 
 /// The shortest wait before coming back, doubled with every failure in a row, in milliseconds.
 pub const BACKOFF_MIN_MS: u32 = 250;
@@ -185,6 +187,10 @@ pub struct ReplicaState {
     next_number: u64,
     /// All own messages up to this number are answered.
     answered: u64,
+    /// The largest Lamport value minted under this identity. The document holds it too, but after a restart.
+    clock: Lamport,
+    /// Own messages up to this number were settled before the last restart: what they said is not known any more.
+    forgotten: u64,
     /// The last message number sent on this connection.
     sent: u64,
     inflight_max: u64,
@@ -211,6 +217,8 @@ impl ReplicaState {
             pending: VecDeque::new(),
             next_number: 1,
             answered: 0,
+            clock: Lamport(0),
+            forgotten: 0,
             sent: 0,
             inflight_max: 1,
             wants_resync: false,

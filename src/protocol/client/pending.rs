@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
-use crate::id::{Epoch, ServerSeq};
+use crate::id::{Epoch, Lamport, ServerSeq};
 use crate::op::{Edit, Op};
 use crate::protocol::message::{ClientMessage, MessageId, OpMessage};
 
@@ -28,7 +28,8 @@ impl ReplicaState {
         let chars: Vec<char> = text.chars().collect();
         for (index, chunk) in chars.chunks(LOCAL_RUN_MAX).enumerate() {
             let text: String = chunk.iter().collect();
-            let edit = self.document.local_insert(at + index * LOCAL_RUN_MAX, &text, &self.identity.client);
+            let at = at + index * LOCAL_RUN_MAX;
+            let edit = self.document.local_insert_above(self.clock, at, &text, &self.identity.client);
             match edit {
                 Some(edit) => self.local(Op::Edit(edit), out),
                 None => out.push(Output::Event(Event::InvalidEdit)),
@@ -66,11 +67,11 @@ impl ReplicaState {
             Edit::Insert { parent, id, .. } => {
                 let count = edit.count();
                 id.replica == self.identity.client
+                    && id.lamport > self.clock
                     && parent.lamport < id.lamport
                     && (parent.is_root() || rga.contains(parent))
                     && (1..=LOCAL_RUN_MAX as u64).contains(&count)
                     && id.checked_add(count).is_some()
-                    && rga.extent(id, count) == (false, count)
             }
             Edit::Delete { id, len } => {
                 let (mut known, len) = (0, u64::from(*len));
@@ -94,6 +95,9 @@ impl ReplicaState {
     }
 
     pub(super) fn push_pending(&mut self, op: Op) {
+        let inserts = op.edits().iter().filter(|edit| matches!(edit, Edit::Insert { .. }));
+        let minted = inserts.filter_map(|insert| insert.id().lamport.checked_add(insert.count() - 1));
+        self.clock = minted.fold(self.clock, Lamport::max);
         self.pending.push_back(Pending { number: self.next_number, op, sent_as: None, settled: None });
         self.next_number += 1;
     }

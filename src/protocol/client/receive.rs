@@ -61,10 +61,15 @@ impl ReplicaState {
         };
         let is_surprise =
             self.status == Status::Live || (v2.follows == Follows::Nothing && ack.server_seq != self.last_seen);
-        // An answer to a message that was never made: somebody else uses this identity.
-        let is_surprise = is_surprise || v2.last >= self.next_number;
         if is_surprise || (self.rekey.is_some() && v2.follows != Follows::Resync) {
             return self.protocol_error(out);
+        }
+        if self.rekey.is_none() && v2.last >= self.next_number {
+            // An answer to a message that this replica never made: what it was restored from is older than what was
+            // sent under its name.
+            self.begin_rekey(None);
+            self.rekey_is_doubtful();
+            return self.refused(out);
         }
         self.inflight_max = u64::from(v2.limits.inflight_max.max(1));
         if let Some(rekey) = &mut self.rekey {
@@ -103,7 +108,11 @@ impl ReplicaState {
                 return self.end(&code, out);
             }
         }
-        // The server closes behind this; nothing else is expected.
+        self.refused(out);
+    }
+
+    /// Nothing else is expected of this connection: the server closes it as well.
+    fn refused(&mut self, out: &mut Vec<Output>) {
         self.sent = u64::MAX;
         out.push(Output::Disconnect);
     }
@@ -115,7 +124,7 @@ impl ReplicaState {
             return self.protocol_error(out);
         }
         if let (true, MessageId::Number(number)) = (echo.origin == self.identity.client, &echo.message)
-            && *number > 0
+            && *number > self.forgotten
         {
             let is_own =
                 self.pending.iter().find(|pending| pending.number == *number).is_some_and(|own| own.op == echo.op);

@@ -21,6 +21,9 @@ pub(super) struct Rekey {
     pub(super) refused: Vec<(u64, String)>,
     /// What `hello_ack` said of the old identity: the number of its last accepted message, if there is a record.
     pub(super) replaced_last: Option<u64>,
+    /// The document knows more of the old identity than this replica does, so numbers do not tell what was accepted:
+    /// elements do.
+    pub(super) is_doubtful: bool,
 }
 
 /// Where the elements of an old document went: own pending ones have new ids.
@@ -28,13 +31,33 @@ struct Translation<'a> {
     old: &'a Document,
     /// New first ids of inserted runs, by replica and first Lamport value of the old ones, with their lengths.
     moved: BTreeMap<(ReplicaId, Lamport), (ElementId, u64)>,
+    /// What the runs that wait go behind, likewise. After a restart the old document has no other order than this.
+    behind: BTreeMap<(ReplicaId, Lamport), (ElementId, u64)>,
+}
+
+/// The run that holds an element, as (distance from its first element, what the run maps to).
+fn run_of<'a>(
+    runs: &'a BTreeMap<(ReplicaId, Lamport), (ElementId, u64)>,
+    id: &ElementId,
+) -> Option<(u64, &'a ElementId)> {
+    let ((replica, first), (to, len)) = runs.range(..=(id.replica.clone(), id.lamport)).next_back()?;
+    let distance = id.lamport.0.checked_sub(first.0).filter(|_| *replica == id.replica)?;
+    (distance < *len).then_some((distance, to))
 }
 
 impl Translation<'_> {
     fn moved(&self, id: &ElementId) -> Option<ElementId> {
-        let ((replica, first), (to, len)) = self.moved.range(..=(id.replica.clone(), id.lamport)).next_back()?;
-        let distance = id.lamport.0.checked_sub(first.0).filter(|_| *replica == id.replica)?;
-        if distance < *len { to.checked_add(distance) } else { None }
+        let (distance, to) = run_of(&self.moved, id)?;
+        to.checked_add(distance)
+    }
+
+    /// The element to the left in the old order.
+    fn left_of(&self, id: &ElementId) -> ElementId {
+        let waiting = || match run_of(&self.behind, id)? {
+            (0, parent) => Some(parent.clone()),
+            _ => Some(ElementId { lamport: Lamport(id.lamport.0 - 1), replica: id.replica.clone() }),
+        };
+        self.old.rga().predecessor(id).or_else(waiting).unwrap_or_else(ElementId::root)
     }
 
     /// The element itself, under its new id if it has one, if it still exists.
@@ -49,7 +72,7 @@ impl Translation<'_> {
             if let Some(found) = self.same(&at, new) {
                 return found;
             }
-            at = self.old.rga().predecessor(&at).unwrap_or_else(ElementId::root);
+            at = self.left_of(&at);
         }
         at
     }
@@ -88,6 +111,11 @@ impl ReplicaState {
         rekey.successor = None;
     }
 
+    /// Marks the rekey that was begun: numbers do not tell what was accepted.
+    pub(super) fn rekey_is_doubtful(&mut self) {
+        self.rekey.get_or_insert_default().is_doubtful = true;
+    }
+
     /// Becomes the new instance on the joined state: settles what was accepted, surfaces what was refused, makes the
     /// rest again.
     pub(super) fn finish_rekey(&mut self, rekey: Rekey, joined: Document, out: &mut Vec<Output>) {
@@ -95,12 +123,21 @@ impl ReplicaState {
         let old = std::mem::replace(&mut self.document, joined);
         let pending = std::mem::take(&mut self.pending);
         (self.next_number, self.answered, self.sent) = (1, 0, 0);
-        let mut translation = Translation { old: &old, moved: BTreeMap::new() };
+        (self.clock, self.forgotten) = (Lamport(0), 0);
+        let waiting = old.waiting().filter_map(|edit| match edit {
+            // By W3 the way to the left ends; what breaks it came from a server that breaks the protocol.
+            Edit::Insert { parent, id, .. } if parent.lamport < id.lamport => {
+                Some(((id.replica.clone(), id.lamport), (parent.clone(), edit.count())))
+            }
+            Edit::Insert { .. } | Edit::Delete { .. } => None,
+        });
+        let mut translation = Translation { old: &old, moved: BTreeMap::new(), behind: waiting.collect() };
         for pending in pending {
             if pending.settled.is_some() {
                 continue;
             }
             let accepted = match rekey.replaced_last {
+                _ if rekey.is_doubtful => is_same(&pending.op, &self.document),
                 Some(last) => pending.number <= last,
                 None => is_present(&pending.op, &self.document),
             };
@@ -137,4 +174,17 @@ impl ReplicaState {
 /// accepted. One that only deletes is made again, which does no harm.
 fn is_present(op: &Op, document: &Document) -> bool {
     op.edits().iter().any(|edit| matches!(edit, Edit::Insert { id, .. } if document.rga().contains(id)))
+}
+
+/// Whether the document holds one of an operation's runs, character by character as far as it shows. Under an identity
+/// that was used twice the same ids may stand for other text.
+fn is_same(op: &Op, document: &Document) -> bool {
+    let is_held = |id: &ElementId, distance: u64, own: char| {
+        let value = id.checked_add(distance).and_then(|id| document.rga().value(&id));
+        value.is_some_and(|value| value.is_none_or(|value| value == own))
+    };
+    op.edits().iter().any(|edit| match edit {
+        Edit::Insert { id, text, .. } => (0..).zip(text.chars()).all(|(distance, own)| is_held(id, distance, own)),
+        Edit::Delete { .. } => false,
+    })
 }

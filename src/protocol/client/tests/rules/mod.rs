@@ -3,6 +3,7 @@
 mod hostile;
 mod rekey;
 mod resync;
+mod saved;
 
 use super::*;
 use crate::document::DocumentState;

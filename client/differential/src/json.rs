@@ -3,7 +3,7 @@
 use collab_engine::document::{Delta, Document};
 use collab_engine::id::{DocId, ElementId};
 use collab_engine::op::{Edit, Op};
-use collab_engine::protocol::client::{Identity, Status};
+use collab_engine::protocol::client::{Identity, Saved, Status};
 use collab_engine::protocol::message::{MessageId, RejectCode, ServerMessage};
 use collab_engine::protocol::reject::Retry;
 use collab_engine::rga::{Run, RunContent};
@@ -56,6 +56,20 @@ pub fn document(document: &Document) -> Value {
 /// Who a replica is.
 pub fn identity(identity: &Identity) -> Value {
     json!({"client": identity.client.as_str(), "secret": identity.secret})
+}
+
+/// What outlives the program.
+pub fn saved(saved: &Saved) -> Value {
+    let mut written = json!({
+        "identity": identity(&saved.identity),
+        "attempt": saved.attempt,
+        "next_number": saved.next_number,
+        "clock": saved.clock.0,
+        "pending": saved.pending.iter().map(|(number, own)| json!([number, op(own)])).collect::<Vec<_>>(),
+    });
+    let rekey = saved.rekey.as_ref();
+    put(&mut written, "rekey", rekey.map(|rekey| json!({"refused": rekey.refused, "is_doubtful": rekey.is_doubtful})));
+    written
 }
 
 /// The state of a connection.

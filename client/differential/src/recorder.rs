@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use collab_engine::id::DocId;
-use collab_engine::protocol::client::{Event, Identity, Input, Output, Pending, ReplicaState, Timer};
+use collab_engine::protocol::client::{Event, Identity, Input, Output, Pending, ReplicaState, Saved, Timer};
 use collab_engine::protocol::codec::{decode_server, encode_client, encode_server};
 use collab_engine::protocol::limits::Limits;
 use collab_engine::protocol::message::ServerMessage;
@@ -19,6 +19,8 @@ pub struct Recorder<'o> {
     state: ReplicaState,
     /// The text by the changes that were reported: checked against the replica's own.
     text: Vec<char>,
+    /// What was last written of what is saved.
+    saved: Option<Saved>,
     steps: usize,
     out: &'o mut dyn Write,
 }
@@ -31,7 +33,7 @@ impl<'o> Recorder<'o> {
     pub fn new(of: &Value, doc: DocId, identity: Identity, out: &'o mut dyn Write) -> io::Result<Self> {
         let line = json!({"replica": of, "doc": doc.as_str(), "identity": json::identity(&identity)});
         writeln!(out, "{line}")?;
-        Ok(Self { state: ReplicaState::new(doc, identity), text: Vec::new(), steps: 0, out })
+        Ok(Self { state: ReplicaState::new(doc, identity), text: Vec::new(), saved: None, steps: 0, out })
     }
 
     /// The replica.
@@ -115,6 +117,22 @@ impl<'o> Recorder<'o> {
         self.write(json!({"in": line, "out": out}))
     }
 
+    /// The program ends, and begins again with what it had saved, now or earlier. What contradicts itself must be
+    /// refused, and changes nothing. Answers whether it was taken.
+    ///
+    /// # Errors
+    /// As [`Recorder::new`].
+    pub fn restore(&mut self, doc: &DocId, saved: &Saved) -> io::Result<bool> {
+        let Ok(state) = ReplicaState::restore(doc.clone(), saved.clone()) else {
+            let line = json!({"restore_fails": json::saved(saved)});
+            return writeln!(self.out, "{line}").map(|()| false);
+        };
+        self.state = state;
+        self.text = self.state.document().text().chars().collect();
+        self.saved = None;
+        self.write(json!({"restore": json::saved(saved)})).map(|()| true)
+    }
+
     /// The end of this replica: the whole of it is written once more.
     ///
     /// # Errors
@@ -131,6 +149,11 @@ impl<'o> Recorder<'o> {
         let text: String = self.text.iter().collect();
         assert_eq!(text, self.state.document().text(), "the reported changes do not make the text");
         line["is"] = self.digest(&text);
+        let saved = self.state.saved();
+        if self.saved.as_ref() != Some(&saved) {
+            line["saved"] = json::saved(&saved);
+            self.saved = Some(saved);
+        }
         self.steps += 1;
         if self.steps.is_multiple_of(WHOLE_EVERY) {
             line["whole"] = self.whole();

@@ -39,7 +39,7 @@ fn config(rng: &mut Rng) -> Config {
     let limits = if rng.one_in(2) { limits(rng) } else { Limits::default() };
     let mut budget = |max: usize| rng.below(max) as u8;
     let [edits, breaks, crashes] = [1 + budget(5), budget(5), budget(3)];
-    let [truncations, foreign, rekeys, swaps] = [budget(3), budget(3), budget(3), budget(3)];
+    let [truncations, foreign, rekeys, reloads, swaps] = [budget(3), budget(3), budget(3), budget(4), budget(3)];
     Config {
         clients_v2: 1 + rng.below(3),
         clients_v1: rng.below(3),
@@ -50,6 +50,7 @@ fn config(rng: &mut Rng) -> Config {
         truncations,
         foreign,
         rekeys,
+        reloads,
         swaps,
         shares_resyncs: rng.one_in(2),
         in_flight_max: rng.below(4),
@@ -68,6 +69,13 @@ fn chosen(world: &World, rng: &mut Rng) -> Option<Action> {
     (!actions.is_empty()).then(|| actions.swap_remove(rng.below(actions.len())))
 }
 
+/// What happened to a client.
+enum Happened {
+    Stepped(Input),
+    /// Its program ended and began again with what it had stored.
+    Reloaded,
+}
+
 /// Walks through the world of a seed and an index, and writes down its version 2 clients one after another.
 ///
 /// # Errors
@@ -82,12 +90,13 @@ pub fn write(seed: u64, index: u64, out: &mut dyn Write) -> io::Result<()> {
     let mut world = World::new(&Arc::new(config));
     let identities: Vec<Identity> = (0..clients).map(|client| state_of(&world, client).identity().clone()).collect();
     // A client has started before anybody can listen.
-    let mut histories: Vec<Vec<Input>> = vec![vec![Input::Start]; clients];
+    let mut histories: Vec<Vec<Happened>> = (0..clients).map(|_| vec![Happened::Stepped(Input::Start)]).collect();
     (0..clients).for_each(|client| drop(world.drain_inputs(client)));
     let mut apply = |world: &mut World, action: &Action| {
         world.apply(action);
         for (client, history) in histories.iter_mut().enumerate() {
-            history.extend(world.drain_inputs(client));
+            history.extend((*action == Action::Reload(client)).then_some(Happened::Reloaded));
+            history.extend(world.drain_inputs(client).into_iter().map(Happened::Stepped));
         }
     };
     for _ in 0..rng.below(WALK_MAX) {
@@ -105,8 +114,14 @@ pub fn write(seed: u64, index: u64, out: &mut dyn Write) -> io::Result<()> {
     for (client, (identity, history)) in identities.iter().zip(histories).enumerate() {
         let of = json!({"kind": "world", "seed": seed, "index": index, "client": client});
         let mut recorder = Recorder::new(&of, doc.clone(), disguise::identity(identity), out)?;
-        for input in history {
-            recorder.step(disguise::input(input))?;
+        for happened in history {
+            match happened {
+                Happened::Stepped(input) => drop(recorder.step(disguise::input(input))?),
+                Happened::Reloaded => {
+                    let saved = recorder.state().saved();
+                    assert!(recorder.restore(&doc, &saved)?, "what a replica saved is refused");
+                }
+            }
         }
         assert_same(&recorder.finish()?, state_of(&world, client));
     }

@@ -64,7 +64,7 @@ export class Comparison {
       this.#replica = restored;
       this.#text = restored.document.text;
       this.#digest(restored, line.is);
-      this.#statistics.restored();
+      this.#statistics.restored(line.restore.pending.length);
       this.#saved = line.saved;
       this.#equal("saved", line.saved, restored.saved());
     } else this.#fails(replica.doc, line);
@@ -143,7 +143,7 @@ export class Comparison {
     this.#equal("the whole", expected, {
       text: document.text,
       runs: document.runs(),
-      waiting: document.waiting(),
+      waiting: document.waiting,
       pending: replica.pending.map(({ op }): Op => op),
     });
   }

@@ -7,7 +7,7 @@ mod strangers;
 use std::io::{self, Write};
 
 use collab_engine::id::DocId;
-use collab_engine::protocol::client::{Input, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, Status, Timer};
+use collab_engine::protocol::client::{Input, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, Saved, Status, Timer};
 use collab_engine::protocol::codec::encode_server;
 use collab_engine::protocol::message::ServerMessage;
 use serde_json::json;
@@ -32,7 +32,8 @@ pub fn write(seed: u64, index: u64, steps: usize, out: &mut dyn Write) -> io::Re
     let replica = Recorder::new(&of, doc.clone(), identity(&mut rng), out)?;
     // How often nothing can be believed: of some servers never, of others half of the time.
     let lies_in = *rng.pick(&[usize::MAX, 40, 12, 4]);
-    let mut lone = Lone { replica, server: Server::new(doc), rng, lies_in, timer: 0, backup: None, said: None };
+    let mut lone =
+        Lone { replica, server: Server::new(doc), rng, lies_in, timer: 0, backup: None, profile: None, said: None };
     lone.step(Input::Start)?;
     let is_long = lone.rng.one_in(LONG_EDIT_IN);
     if is_long {
@@ -54,6 +55,8 @@ struct Lone<'o> {
     lies_in: usize,
     timer: u64,
     backup: Option<Stored>,
+    /// What the replica had saved some time ago.
+    profile: Option<Saved>,
     /// What the server said last.
     said: Option<ServerMessage>,
 }
@@ -98,6 +101,7 @@ impl Lone<'_> {
             26..=28 => self.close(),
             29 | 30 => self.out_of_place(),
             31 => self.server_backup(),
+            32 => self.reload(),
             _ => match self.replica.state().status() {
                 Status::Offline => {
                     let timer = if self.rng.one_in(9) { self.rng.below(9) as u64 } else { self.timer };
@@ -180,6 +184,27 @@ impl Lone<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The program ends and begins again: with what it had saved, with what it had saved some time ago, as from a
+    /// backup of a browser's profile, or, in vain, with something that contradicts itself.
+    fn reload(&mut self) -> io::Result<()> {
+        let mut saved = self.replica.state().saved();
+        match self.rng.below(8) {
+            0 | 1 => {
+                self.profile = Some(saved);
+                return Ok(());
+            }
+            2 | 3 => saved = self.profile.take().unwrap_or(saved),
+            4 => saved.next_number = self.rng.below(3) as u64,
+            5 if !saved.pending.is_empty() => drop(saved.pending.remove(self.rng.below(saved.pending.len()))),
+            _ => {}
+        }
+        if self.replica.restore(&self.server.doc, &saved)? {
+            self.server.hang_up(&mut self.rng);
+            self.step(Input::Start)?;
+        }
+        Ok(())
     }
 
     /// What the caller of a replica must not do, or what comes too late.

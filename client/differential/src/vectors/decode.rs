@@ -81,12 +81,10 @@ fn error(advice: &str) -> String {
 }
 
 pub(super) fn cases() -> Vec<Value> {
-    [json_cases(), name_cases(), message_cases(), operation_cases(), resync_cases()].concat()
+    [json_cases(), value_cases(), name_cases(), message_cases(), operation_cases(), resync_cases()].concat()
 }
 
 fn json_cases() -> Vec<Value> {
-    let keys = |count: usize| (0..count).map(|key| format!(r#","k{key}":0"#)).collect::<String>();
-    let nested = |levels: usize| format!(r#","x":{}{}"#, "[".repeat(levels), "]".repeat(levels));
     vec![
         case(
             "JSON-1: one object, with white space around it",
@@ -125,6 +123,13 @@ fn json_cases() -> Vec<Value> {
             ]
             .concat(),
         ),
+    ]
+}
+
+fn value_cases() -> Vec<Value> {
+    let keys = |count: usize| (0..count).map(|key| format!(r#","k{key}":0"#)).collect::<String>();
+    let nested = |levels: usize| format!(r#","x":{}{}"#, "[".repeat(levels), "]".repeat(levels));
+    vec![
         case(
             "JSON-5: integers are digits alone, up to 2^53 - 1; elsewhere any number of a binary64",
             &[nonces(&["0", "9007199254740991"]), with(&["[-1,-0,1.5,1e3,18446744073709551616,1e-400]"])].concat(),

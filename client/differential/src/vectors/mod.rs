@@ -16,7 +16,7 @@ pub fn files() -> Vec<(&'static str, String)> {
 
 /// One line for each item of each of a case's fields that is a list, so that a case can be read, and a change of it too.
 fn written(cases: &[Value]) -> String {
-    let cases: Vec<String> = cases.iter().map(|case| one(case)).collect();
+    let cases: Vec<String> = cases.iter().map(one).collect();
     format!("[\n{}\n]\n", cases.join(",\n"))
 }
 

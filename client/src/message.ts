@@ -8,7 +8,7 @@ export interface Hello {
   readonly doc_id: string;
   readonly client_id: string;
   readonly last_seen_server_seq: number;
-  readonly protocol: { readonly min: 2; readonly max: 2 };
+  readonly protocol: { readonly min: 1; readonly max: 2 };
   readonly client_secret: string;
   readonly attempt: number;
   readonly term?: string;

@@ -1,0 +1,111 @@
+/** Becoming a new instance: making edits again on another document, with fresh ids. */
+
+import type { Document } from "../document.ts";
+import { countOf, deletion, editsOf } from "../edit.ts";
+import { INTEGER_MAX, isRoot, plus } from "../id.ts";
+import type { Identity } from "../machine.ts";
+import type { Delete, Edit, ElementId, Insert, Op } from "../op.ts";
+import { countUpTo } from "../rga/tree.ts";
+
+/** A rekey that is under way. */
+export interface Rekey {
+  /** The fresh identity, once a connection brought one. */
+  successor?: Identity | undefined;
+  /** Messages that were refused for good, with the code: handed to the application, not made again. */
+  readonly refused: [number: number, code: string][];
+  /** What `hello_ack` said of the old identity: the number of its last accepted message, if there is a record. */
+  replacedLast?: number | undefined;
+  /** The document knows more of the old identity than this replica: elements, not numbers, tell what was accepted. */
+  isDoubtful: boolean;
+}
+
+/** Whether an operation of the old identity was accepted, as far as the joined document can tell. */
+export function isAccepted(rekey: Rekey, number: number, op: Op, joined: Document): boolean {
+  if (rekey.isDoubtful) return editsOf(op).some((edit) => edit.type === "ins" && isHeld(edit, joined));
+  if (rekey.replacedLast !== undefined) return number <= rekey.replacedLast;
+  // With no record of the client, its elements tell. What only deletes is made again, which does no harm.
+  return editsOf(op).some((edit) => edit.type === "ins" && joined.rga.contains(edit.id));
+}
+
+/** Whether a document holds a run, character by character as far as it shows: an id may have been used twice. */
+function isHeld({ id, value }: Insert, document: Document): boolean {
+  return [...value].every((own, distance) => {
+    const held = document.rga.value(plus(id, distance));
+    return held === own || held === "";
+  });
+}
+
+/** Where the elements of an old document went: own pending ones have new ids. */
+export class Translation {
+  private readonly old: Document;
+  private readonly joined: Document;
+  private readonly client: string;
+  /** By replica, in order: the first old Lamport value of an inserted run, its length, its new first id. */
+  private readonly runs = new Map<string, [first: number, len: number, to: ElementId][]>();
+
+  /** What is made again is `client`'s, on the `joined` document. */
+  constructor(old: Document, joined: Document, client: string) {
+    this.old = old;
+    this.joined = joined;
+    this.client = client;
+  }
+
+  private moved([lamport, name]: ElementId): ElementId | undefined {
+    const runs = this.runs.get(name) ?? [];
+    const run = runs[countUpTo(runs, ([first]) => first <= lamport) - 1];
+    if (!run || lamport >= run[0] + run[1]) return undefined;
+    const id = plus(run[2], lamport - run[0]);
+    return id[0] <= INTEGER_MAX ? id : undefined;
+  }
+
+  /** The element itself, under its new id if it has one, if it still exists. */
+  private same(id: ElementId): ElementId | undefined {
+    return this.moved(id) ?? (this.joined.rga.contains(id) ? id : undefined);
+  }
+
+  /** The parent to use: the element itself or the nearest one to its left, in the old order, that still exists. */
+  private parent(parent: ElementId): ElementId {
+    let at = parent;
+    while (!isRoot(at)) {
+      const found = this.same(at);
+      if (found) return found;
+      at = this.old.rga.predecessor(at);
+    }
+    return at;
+  }
+
+  /** Makes an operation again and integrates it. Deletions of vanished elements are left out. */
+  again(op: Op): Edit[] {
+    const made: Edit[] = [];
+    for (const edit of editsOf(op))
+      for (const fresh of edit.type === "ins" ? this.insert(edit) : this.delete(edit)) {
+        this.joined.integrate(fresh, []);
+        made.push(fresh);
+      }
+    return made;
+  }
+
+  private insert(insert: Insert): Insert[] {
+    const parent_id = this.parent(insert.parent_id);
+    const [lamport, name] = insert.id;
+    if (this.joined.highest === INTEGER_MAX) return [];
+    const id = [this.joined.highest + 1, this.client] as const;
+    const runs = this.runs.get(name) ?? [];
+    this.runs.set(name, runs);
+    const slot = countUpTo(runs, ([first]) => first < lamport);
+    runs.splice(slot, runs[slot]?.[0] === lamport ? 1 : 0, [lamport, countOf(insert), id]);
+    return [{ type: "ins", parent_id, id, value: insert.value }];
+  }
+
+  private delete({ id, len = 1 }: Delete): Delete[] {
+    const ranges: [ElementId, number][] = [];
+    for (let distance = 0; distance < len && id[0] + distance <= INTEGER_MAX; distance += 1) {
+      const at = this.same(plus(id, distance));
+      if (!at) continue;
+      const last = ranges.at(-1);
+      if (last && last[0][1] === at[1] && last[0][0] + last[1] === at[0]) last[1] += 1;
+      else ranges.push([at, 1]);
+    }
+    return ranges.map(([first, count]) => deletion(first, count));
+  }
+}

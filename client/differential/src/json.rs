@@ -3,7 +3,7 @@
 use collab_engine::document::{Delta, Document};
 use collab_engine::id::{DocId, ElementId};
 use collab_engine::op::{Edit, Op};
-use collab_engine::protocol::client::{Identity, Saved, Status};
+use collab_engine::protocol::client::{Identity, Saved, SavedRekey, Status};
 use collab_engine::protocol::message::{MessageId, RejectCode, ServerMessage};
 use collab_engine::protocol::reject::Retry;
 use collab_engine::rga::{Run, RunContent};
@@ -67,9 +67,13 @@ pub fn saved(saved: &Saved) -> Value {
         "clock": saved.clock.0,
         "pending": saved.pending.iter().map(|(number, own)| json!([number, op(own)])).collect::<Vec<_>>(),
     });
-    let rekey = saved.rekey.as_ref();
-    put(&mut written, "rekey", rekey.map(|rekey| json!({"refused": rekey.refused, "is_doubtful": rekey.is_doubtful})));
+    put(&mut written, "rekey", saved.rekey.as_ref().map(rekey));
     written
+}
+
+/// A rekey that was decided.
+pub fn rekey(rekey: &SavedRekey) -> Value {
+    json!({"refused": rekey.refused, "is_doubtful": rekey.is_doubtful})
 }
 
 /// The state of a connection.

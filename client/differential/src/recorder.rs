@@ -19,8 +19,6 @@ pub struct Recorder<'o> {
     state: ReplicaState,
     /// The text by the changes that were reported: checked against the replica's own.
     text: Vec<char>,
-    /// What was last written of what is saved.
-    saved: Option<Saved>,
     steps: usize,
     out: &'o mut dyn Write,
 }
@@ -33,7 +31,7 @@ impl<'o> Recorder<'o> {
     pub fn new(of: &Value, doc: DocId, identity: Identity, out: &'o mut dyn Write) -> io::Result<Self> {
         let line = json!({"replica": of, "doc": doc.as_str(), "identity": json::identity(&identity)});
         writeln!(out, "{line}")?;
-        Ok(Self { state: ReplicaState::new(doc, identity), text: Vec::new(), saved: None, steps: 0, out })
+        Ok(Self { state: ReplicaState::new(doc, identity), text: Vec::new(), steps: 0, out })
     }
 
     /// The replica.
@@ -129,7 +127,6 @@ impl<'o> Recorder<'o> {
         };
         self.state = state;
         self.text = self.state.document().text().chars().collect();
-        self.saved = None;
         self.write(json!({"restore": json::saved(saved)})).map(|()| true)
     }
 
@@ -149,11 +146,6 @@ impl<'o> Recorder<'o> {
         let text: String = self.text.iter().collect();
         assert_eq!(text, self.state.document().text(), "the reported changes do not make the text");
         line["is"] = self.digest(&text);
-        let saved = self.state.saved();
-        if self.saved.as_ref() != Some(&saved) {
-            line["saved"] = json::saved(&saved);
-            self.saved = Some(saved);
-        }
         self.steps += 1;
         if self.steps.is_multiple_of(WHOLE_EVERY) {
             line["whole"] = self.whole();
@@ -165,6 +157,7 @@ impl<'o> Recorder<'o> {
     fn whole(&self) -> Value {
         let mut whole = json::document(self.state.document());
         whole["pending"] = self.state.pending().map(|pending| json::op(&pending.op)).collect();
+        whole["saved"] = json::saved(&self.state.saved());
         whole
     }
 
@@ -173,6 +166,7 @@ impl<'o> Recorder<'o> {
             Some(at) => json!([pending.number, at.0]),
             None => json!([pending.number]),
         };
+        let saved = self.state.saved();
         json!({
             "length": json::units(&self.text),
             "hash": hash(text),
@@ -180,8 +174,10 @@ impl<'o> Recorder<'o> {
             "status": json::status(self.state.status()),
             "next_number": self.state.next_number(),
             "unacknowledged": self.state.unacknowledged_count(),
-            "is_rekeying": self.state.is_rekeying(),
             "identity": json::identity(self.state.identity()),
+            "attempt": saved.attempt,
+            "clock": saved.clock.0,
+            "rekey": saved.rekey.as_ref().map(json::rekey),
             "pending": self.state.pending().map(pending).collect::<Vec<_>>(),
         })
     }

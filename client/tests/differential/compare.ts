@@ -36,7 +36,6 @@ export class Comparison {
   #input: unknown;
   /** The text by the changes that the replica reported. */
   #text = "";
-  #saved: unknown;
 
   constructor(statistics: Statistics) {
     this.#statistics = statistics;
@@ -50,7 +49,6 @@ export class Comparison {
       this.#replica = new Replica(line.doc, line.identity);
       this.#step = 0;
       this.#text = "";
-      this.#saved = undefined;
       this.#statistics.replica(line.replica.kind);
       return;
     }
@@ -65,8 +63,6 @@ export class Comparison {
       this.#text = restored.document.text;
       this.#digest(restored, line.is);
       this.#statistics.restored(line.restore.pending.length);
-      this.#saved = line.saved;
-      this.#equal("saved", line.saved, restored.saved());
     } else this.#fails(replica.doc, line);
   }
 
@@ -93,8 +89,6 @@ export class Comparison {
       this.#equal("telling of another document", true, outputs.some(isReplaced));
     }
     this.#digest(replica, line.is);
-    if (line.saved !== undefined) this.#saved = line.saved;
-    this.#equal("saved", this.#saved, replica.saved());
     if (line.whole !== undefined) this.#whole(replica, line.whole);
     this.#statistics.step(line);
   }
@@ -124,6 +118,7 @@ export class Comparison {
 
   #digest(replica: Replica, expected: Digest): void {
     const { document, status, identity } = replica;
+    const { attempt, clock, rekey, ...saved } = replica.saved();
     const got: Digest = {
       length: document.length,
       hash: hash(document.text),
@@ -131,11 +126,20 @@ export class Comparison {
       status,
       next_number: replica.nextNumber,
       unacknowledged: replica.unacknowledgedCount,
-      is_rekeying: replica.isRekeying,
       identity,
+      attempt,
+      clock,
+      rekey: rekey ?? null,
       pending: replica.pending.map(({ number, settled }) => (settled === undefined ? [number] : [number, settled])),
     };
     this.#equal("the state", expected, got);
+    this.#equal("whether it rekeys", expected.rekey !== null, replica.isRekeying);
+    const pending = replica.pending.filter(({ settled }) => settled === undefined);
+    this.#equal("what is saved", saved, {
+      identity,
+      next_number: replica.nextNumber,
+      pending: pending.map(({ number, op }) => [number, op]),
+    });
   }
 
   #whole(replica: Replica, expected: Whole): void {
@@ -145,6 +149,7 @@ export class Comparison {
       runs: document.runs(),
       waiting: document.waiting,
       pending: replica.pending.map(({ op }): Op => op),
+      saved: replica.saved(),
     });
   }
 

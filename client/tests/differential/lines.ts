@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Identity, ReplicaEvent, Saved, Status } from "../../src/machine.ts";
+import type { Identity, ReplicaEvent, Saved, SavedRekey, Status } from "../../src/machine.ts";
 import type { Run } from "../../src/message.ts";
 import type { Edit, Op } from "../../src/op.ts";
 
@@ -52,8 +52,10 @@ export interface Digest {
   readonly status: Status;
   readonly next_number: number;
   readonly unacknowledged: number;
-  readonly is_rekeying: boolean;
   readonly identity: Identity;
+  readonly attempt: number;
+  readonly clock: number;
+  readonly rekey: SavedRekey | null;
   readonly pending: readonly (readonly [number: number, settled?: number])[];
 }
 
@@ -63,14 +65,14 @@ export interface Whole {
   readonly runs: readonly Run[];
   readonly waiting: readonly Edit[];
   readonly pending: readonly Op[];
+  readonly saved: Saved;
 }
 
-/** One step. What is saved is written where it is another than before. */
+/** One step. */
 export interface StepLine {
   readonly in: LineInput;
   readonly out: readonly LineOutput[];
   readonly is: Digest;
-  readonly saved?: Saved;
   readonly whole?: Whole;
 }
 
@@ -78,7 +80,6 @@ export interface StepLine {
 export interface RestoreLine {
   readonly restore: Saved;
   readonly is: Digest;
-  readonly saved: Saved;
 }
 
 /** Nothing can be restored from this. */

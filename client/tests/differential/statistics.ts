@@ -68,7 +68,7 @@ export class Statistics {
       this.#count(this.#isDoubtful ? "doubtful rekey finished" : "rekey finished");
     }
     this.#identity = is.identity.client;
-    if (line.saved !== undefined) this.#isDoubtful = line.saved.rekey?.is_doubtful ?? false;
+    this.#isDoubtful = is.rekey?.is_doubtful ?? false;
     if (line.whole === undefined) return;
     if (line.whole.waiting.length > 0) this.#count("something waits");
     if (/[\u{10000}-\u{10ffff}]/u.test(line.whole.text)) this.#count("astral character");

@@ -5,18 +5,10 @@ import type { Delta } from "../src/machine.ts";
 import type { Run } from "../src/message.ts";
 import type { Edit, ElementId, Op } from "../src/op.ts";
 import { Rga } from "../src/rga/index.ts";
-import { isWellFormed } from "../src/text.ts";
+import { applied } from "./support/applied.ts";
 import { checkDocument } from "./support/check.ts";
 import { arrivals, choices, order, play, SMALLEST } from "./support/histories.ts";
 import { elementsOf, Spec } from "./support/spec.ts";
-
-/** A text after a change; every position must be between characters. */
-export function applied(text: string, delta: Delta): string {
-  const behind = delta.at + (delta.type === "delete" ? delta.len : 0);
-  const [left, gone, right] = [text.slice(0, delta.at), text.slice(delta.at, behind), text.slice(behind)];
-  expect(delta.at >= 0 && behind <= text.length && [left, gone, right].every(isWellFormed)).toBe(true);
-  return left + (delta.type === "insert" ? delta.text : "") + right;
-}
 
 const sizes = fc.constantFrom(SMALLEST, { items: 4, units: 5 }, { items: 32, units: 512 });
 

@@ -8,13 +8,15 @@
  */
 
 import { Document } from "../document.ts";
-import { countOf, editsOf, isSameOp, oneOrBatch, opCount } from "../edit.ts";
-import { INTEGER_MAX } from "../id.ts";
+import { isSameOp, oneOrBatch, opCount } from "../edit.ts";
 import type { Delta, Identity, Input, Output, ReplicaEvent, Saved, Status } from "../machine.ts";
 import type { ClientMessage, Echo, ErrorMessage, HelloAck, Resync, ServerMessage } from "../message.ts";
 import type { Op } from "../op.ts";
 import { isWellFormed, unitCount } from "../text.ts";
+import { type Pending, Queue } from "./queue.ts";
 import { isAccepted, type Rekey, Translation } from "./rekey.ts";
+
+export type { Pending };
 
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
@@ -24,22 +26,6 @@ const LOCAL_RUN_MAX = 32_768;
 const LOCAL_BATCH_MAX = 1000;
 /** The close code by which a newer connection of the same client takes over. */
 const TAKEN_OVER = 4001;
-
-/** An own operation that is not settled. */
-export interface Pending {
-  readonly number: number;
-  readonly op: Op;
-  /** The number at which it is certainly integrated, once it is acknowledged. */
-  readonly settled?: number;
-}
-
-interface OwnOperation {
-  readonly number: number;
-  readonly op: Op;
-  /** `answered` and `seen` as they were sent first: a message never changes after that. */
-  sentAs?: readonly [answered: number, seen: number];
-  settled?: number;
-}
 
 /** A barrier that is not answered yet; it goes out behind a message number. */
 interface Barrier {
@@ -62,15 +48,7 @@ export class Replica {
   #document = new Document();
   #lastSeen = 0;
   #term: string | undefined;
-  /** Unsettled own operations, oldest first, numbered without gaps. */
-  #pending: OwnOperation[] = [];
-  #nextNumber = 1;
-  /** All own messages up to this number are answered. */
-  #answered = 0;
-  /** The largest Lamport value minted under this identity. */
-  #clock = 0;
-  /** Own messages up to this number were settled before the last restart: what they said is not known any more. */
-  #forgotten = 0;
+  #own = new Queue();
   /** The last message number sent on this connection; infinite when only the connection's end is awaited. */
   #sent = 0;
   #inflightMax = 1;
@@ -99,13 +77,10 @@ export class Replica {
     if (settled < 0 || saved.pending.some(([number], index) => number !== settled + 1 + index))
       throw new Error("pending messages are not numbered without gaps");
     replica.#attempt = saved.attempt;
-    replica.#clock = saved.clock;
-    replica.#nextNumber = settled + 1;
-    replica.#answered = settled;
-    replica.#forgotten = settled;
+    replica.#own = new Queue(settled, saved.clock);
     for (const [, op] of saved.pending) {
       replica.#document.integrate(op, []);
-      replica.#pushPending(op);
+      replica.#own.push(op);
     }
     if (saved.rekey)
       replica.#rekey = {
@@ -121,9 +96,9 @@ export class Replica {
     return {
       identity: this.#identity,
       attempt: this.#attempt,
-      next_number: this.#nextNumber,
-      clock: this.#clock,
-      pending: this.#pending.slice(this.#settledCount()).map(({ number, op }) => [number, op] as const),
+      next_number: this.#own.next,
+      clock: this.#own.clock,
+      pending: this.#own.pending.slice(this.#own.settledCount).map(({ number, op }) => [number, op] as const),
       ...(rekey && { rekey: { refused: [...rekey.refused], is_doubtful: rekey.isDoubtful } }),
     };
   }
@@ -150,17 +125,17 @@ export class Replica {
 
   /** Own operations that are not acknowledged, or acknowledged under a number not integrated yet; oldest first. */
   get pending(): readonly Pending[] {
-    return this.#pending;
+    return this.#own.pending;
   }
 
   /** Own operations that are not known to be durable. */
   get unacknowledgedCount(): number {
-    return this.#pending.length - this.#settledCount();
+    return this.#own.pending.length - this.#own.settledCount;
   }
 
   /** The number that the next own operation gets. */
   get nextNumber(): number {
-    return this.#nextNumber;
+    return this.#own.next;
   }
 
   /** Whether this replica is about to become a new instance. */
@@ -244,7 +219,7 @@ export class Replica {
       client_secret: secret,
       attempt: this.#attempt,
       ...(!rekey && this.#term !== undefined && { term: this.#term }),
-      answered: rekey ? 0 : this.#answered,
+      answered: rekey ? 0 : this.#own.answered,
       epoch: 0,
       ...((rekey || this.#wantsResync) && { resync: true }),
       ...(rekey && { replaces: { client_id: old.client, client_secret: old.secret } }),
@@ -291,7 +266,7 @@ export class Replica {
       return this.#tell({ type: "invalid_edit" });
     for (let start = 0; start < text.length; ) {
       const chunk = text.slice(start, start + unitCount(text.slice(start, start + 2 * LOCAL_RUN_MAX), LOCAL_RUN_MAX));
-      const insert = this.#document.localInsert(this.#clock, at + start, chunk, this.#identity.client);
+      const insert = this.#document.localInsert(this.#own.clock, at + start, chunk, this.#identity.client);
       if (insert) this.#local(insert);
       else this.#tell({ type: "invalid_edit" });
       start += chunk.length;
@@ -311,21 +286,12 @@ export class Replica {
   #local(op: Op): void {
     const deltas: Delta[] = [];
     this.#document.integrate(op, deltas);
-    this.#pushPending(op);
+    this.#own.push(op);
     this.#tell({ type: "changed", deltas });
   }
 
-  #pushPending(op: Op): void {
-    for (const edit of editsOf(op)) {
-      const last = edit.id[0] + (countOf(edit) - 1);
-      if (edit.type === "ins" && last <= INTEGER_MAX) this.#clock = Math.max(this.#clock, last);
-    }
-    this.#pending.push({ number: this.#nextNumber, op });
-    this.#nextNumber += 1;
-  }
-
   #onSync(nonce: number): void {
-    this.#barriers.push({ nonce, behind: this.#nextNumber - 1, isSent: false });
+    this.#barriers.push({ nonce, behind: this.#own.next - 1, isSent: false });
     this.#pump();
   }
 
@@ -335,13 +301,13 @@ export class Replica {
    */
   #pump(): void {
     if (!this.#is("live") || this.#isDisconnecting) return;
-    const first = this.#nextNumber - this.#pending.length;
+    const first = this.#own.first;
     for (let slot = Math.max(0, this.#sent + 1 - first); ; slot += 1) {
-      const own = this.#pending[slot];
-      if (!own || own.number > this.#answered + this.#inflightMax) break;
+      const own = this.#own.pending[slot];
+      if (!own || own.number > this.#own.answered + this.#inflightMax) break;
       this.#sent = own.number;
       if (own.settled !== undefined) continue;
-      own.sentAs ??= [this.#answered, this.#lastSeen];
+      own.sentAs ??= [this.#own.answered, this.#lastSeen];
       const [answered, seen] = own.sentAs;
       this.#send({
         type: "op",
@@ -362,27 +328,9 @@ export class Replica {
     }
   }
 
-  /** How many of the pending operations are acknowledged: they stand before the others. */
-  #settledCount(): number {
-    const open = this.#pending.findIndex((own) => own.settled === undefined);
-    return open < 0 ? this.#pending.length : open;
-  }
-
   /** Own messages up to `number` are accepted, and integrated once `lastSeen` reaches `at`. */
   #settle(number: number, at: number): void {
-    for (const own of this.#pending) {
-      if (own.number > number) break;
-      if (own.settled !== undefined) continue;
-      own.settled = at;
-      this.#tell({ type: "acknowledged", op: own.op });
-    }
-    this.#answered = Math.max(this.#answered, Math.min(number, this.#nextNumber - 1));
-  }
-
-  /** Lets go of settled operations that are integrated. */
-  #dropSettled(): void {
-    const kept = this.#pending.findIndex((own) => own.settled === undefined || own.settled > this.#lastSeen);
-    this.#pending.splice(0, kept < 0 ? this.#pending.length : kept);
+    for (const op of this.#own.settle(number, at)) this.#tell({ type: "acknowledged", op });
   }
 
   // What the server says, and what it changes.
@@ -422,14 +370,14 @@ export class Replica {
    * the server left out would count as acknowledged.
    */
   #isDue(number: number): boolean {
-    const next = this.#pending[this.#settledCount()];
+    const next = this.#own.pending[this.#own.settledCount];
     return number <= this.#sent && (!next || number <= next.number);
   }
 
   /** Something was integrated or answered: the connection is worth having. */
   #progressed(): void {
     this.#failures = 0;
-    this.#dropSettled();
+    this.#own.drop(this.#lastSeen);
     this.#pump();
   }
 
@@ -440,7 +388,7 @@ export class Replica {
     }
     const isSurprise = this.#is("live") || (v2.follows === "nothing" && server_seq !== this.#lastSeen);
     if (isSurprise || (this.#rekey && v2.follows !== "resync")) return this.#protocolError();
-    if (!this.#rekey && v2.last >= this.#nextNumber) {
+    if (!this.#rekey && v2.last >= this.#own.next) {
       // An answer to a message that this replica never made: what it was restored from is older than what was sent under
       // its name.
       this.#beginRekey().isDoubtful = true;
@@ -455,10 +403,10 @@ export class Replica {
     this.#settle(v2.last, server_seq);
     // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join would
     // be asked for the whole state several times a second, for ever.
-    if (this.#pending.length === 0 && !this.#wantsResync) this.#failures = 0;
+    if (this.#own.pending.length === 0 && !this.#wantsResync) this.#failures = 0;
     if (v2.follows === "nothing") {
       this.#term = v2.term;
-      this.#dropSettled();
+      this.#own.drop(this.#lastSeen);
     }
     if (v2.follows !== "resync") {
       this.#setStatus("live");
@@ -485,9 +433,9 @@ export class Replica {
     if (
       origin_client_id === this.#identity.client &&
       typeof client_msg_id === "number" &&
-      client_msg_id > this.#forgotten
+      client_msg_id > this.#own.forgotten
     ) {
-      const own = this.#pending.find((pending) => pending.number === client_msg_id);
+      const own = this.#own.pending.find((pending) => pending.number === client_msg_id);
       if (!own || !isSameOp(own.op, op) || !this.#isDue(client_msg_id)) return this.#protocolError();
       this.#settle(client_msg_id, server_seq);
     }
@@ -525,8 +473,8 @@ export class Replica {
     if (rekey) this.#finishRekey(rekey, joined);
     else {
       this.#document = joined;
-      this.#dropSettled();
-      for (const { op } of this.#pending) joined.integrate(op, []);
+      this.#own.drop(this.#lastSeen);
+      for (const { op } of this.#own.pending) joined.integrate(op, []);
     }
     this.#tell({ type: "replaced" });
     this.#setStatus("live");
@@ -551,11 +499,10 @@ export class Replica {
     const { successor } = rekey;
     if (!successor) return;
     const translation = new Translation(this.#document, joined, successor.client);
-    const pending = this.#pending;
+    const { pending } = this.#own;
     this.#document = joined;
-    this.#pending = [];
-    this.#nextNumber = 1;
-    this.#answered = this.#sent = this.#clock = this.#forgotten = 0;
+    this.#own = new Queue();
+    this.#sent = 0;
     for (const { number, op, settled } of pending) {
       if (settled !== undefined) continue;
       const refusal = rekey.refused.find(([refused]) => refused === number);
@@ -564,10 +511,10 @@ export class Replica {
       else {
         const edits = translation.again(op);
         if (edits.length === 0) this.#tell({ type: "acknowledged", op });
-        else this.#pushPending(oneOrBatch(edits));
+        else this.#own.push(oneOrBatch(edits));
       }
     }
-    for (const barrier of this.#barriers) barrier.behind = this.#nextNumber - 1;
+    for (const barrier of this.#barriers) barrier.behind = this.#own.next - 1;
     this.#identity = successor;
   }
 }

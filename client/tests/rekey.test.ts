@@ -215,6 +215,16 @@ test("a barrier waits for what was made again", () => {
   expect(rig.messages.map(({ type }) => type)).toEqual(["op", "sync"]);
 });
 
+test("a barrier does not wait for more than was made again", () => {
+  const rig = rekeying((rig) => {
+    typed("a", "b")(rig);
+    rig.step({ type: "sync", nonce: 7 });
+  });
+  rig.say(greetingOfSuccessor(4, 2));
+  rig.say(state(4, HI, ins([2, "X"], [3, "A"], "ab")));
+  expect(rig.messages).toEqual([{ type: "sync", nonce: 7 }]);
+});
+
 test("a batch whose deletions span vanished and moved elements stays one message", () => {
   const rig = rekeying((rig) => {
     rig.insert(1, "abc");

@@ -29,6 +29,7 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
   adoptEditorStyles();
   const binding = new Binding(client);
   const access = new Compartment();
+  let isForwarding = false;
   const view = new EditorView({
     parent,
     state: EditorState.create({
@@ -41,7 +42,9 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
         EditorView.updateListener.of((update) => {
           for (const transaction of update.transactions) {
             if (transaction.docChanged && !transaction.annotation(isRemote)) {
+              isForwarding = true;
               binding.forward(transaction.changes);
+              isForwarding = false;
             }
           }
         }),
@@ -78,7 +81,8 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
     }
   };
   client.on("change", ({ deltas, origin }) => {
-    if (origin === "remote") {
+    // Local ones that the editor did not ask for were made by somebody else on this page: from the console, say.
+    if (origin === "remote" || !isForwarding) {
       binding.receive(deltas, view.state.doc);
     }
     settleSoon();

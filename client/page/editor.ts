@@ -21,7 +21,7 @@ export interface Editor {
   compare(): void;
 }
 
-const writable: Extension = [];
+const writable: Extension = placeholder("Write something…");
 const readOnly: Extension = [EditorState.readOnly.of(true), EditorView.editable.of(false)];
 
 /** Makes an editor for the client's text inside `parent`. It is read-only until it is told otherwise. */
@@ -116,7 +116,6 @@ function plainText(doc: string): Extension {
     search({ top: true }),
     highlightSelectionMatches({ minSelectionLength: 2 }),
     highlightSpecialChars({ render: specialCharacter }),
-    placeholder("Write something…"),
     EditorView.lineWrapping,
     EditorView.clipboardInputFilter.of(withPlainBreaks),
     EditorView.contentAttributes.of({

@@ -6,6 +6,8 @@ export default defineConfig({
     target: "es2023",
     minify: "oxc",
     lib: { entry: "src/index.ts", formats: ["es"], fileName: "index" },
+    // Else white space stays in a library.
+    rolldownOptions: { output: { minify: true } },
   },
   test: { include: ["tests/**/*.test.ts"] },
 });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Document } from "../src/document.ts";
+import { precedes } from "../src/id.ts";
 import type { Delta } from "../src/machine.ts";
 import type { Run } from "../src/message.ts";
 import type { Edit, ElementId, Op } from "../src/op.ts";
@@ -131,6 +132,48 @@ describe("a document", () => {
       [id(9, "b"), 1],
       [id(3), 2],
     ]);
+  });
+
+  test("reports what vanishes in one place as one range, however it is cut", () => {
+    const document = made(ins(root, id(1), "abc"), { type: "del", id: id(2) });
+    const deltas: Delta[] = [];
+    document.integrate({ type: "del", id: id(1), len: 3 }, deltas);
+    expect(deltas).toEqual([{ type: "delete", at: 0, len: 2 }]);
+  });
+
+  test("puts the rest of a run behind the part that is there", () => {
+    const document = made(ins(root, id(1), "ab"), ins(root, id(9, "b"), "z"));
+    document.integrate(ins(root, id(1), "abcd"), []);
+    expect(document.text).toBe("zabcd");
+    const inside = made(ins(root, id(1), "abcd"), ins(id(2), id(9, "b"), "z"));
+    inside.integrate(ins(root, id(1), "abcdef"), []);
+    expect(inside.runs()).toEqual([
+      [id(1), "ab"],
+      [id(9, "b"), "z"],
+      [id(3), "cdef"],
+    ]);
+  });
+
+  test("accepts exactly the orders that insertions can lead to", () => {
+    const run = fc.record({
+      lamport: fc.integer({ min: 1, max: 6 }),
+      name: fc.constantFrom("a", "b", "c"),
+      len: fc.integer({ min: 1, max: 3 }),
+    });
+    fc.assert(
+      fc.property(fc.array(run, { maxLength: 5 }), (choices) => {
+        const runs = choices.map(({ lamport, name, len }): Run => [id(lamport, name), len]);
+        const order = elementsOf(runs).map(([element]) => element);
+        // The nearest element on the left that does not precede must be older: it is the parent.
+        const isExplained = order.every(([lamport, name], index) => {
+          const parent = order.slice(0, index).findLast((other) => !precedes(...other, lamport, name));
+          return !parent || parent[0] < lamport;
+        });
+        const isUnique = new Set(order.map(String)).size === order.length;
+        expect(Document.fromState(runs, []) !== undefined).toBe(isExplained && isUnique);
+      }),
+      { numRuns: 3000 },
+    );
   });
 
   test("orders what waits by the replica that is missed, in UTF-8, then by id", () => {

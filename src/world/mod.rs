@@ -10,6 +10,7 @@ mod check;
 mod disk;
 mod landmarks;
 mod peer;
+mod tap;
 mod v1;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +20,7 @@ use crate::document::DocumentState;
 use crate::id::{DocId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
 use crate::oplog::Entry;
+use crate::protocol::client::Input;
 use crate::protocol::feed::{Feed, Ring};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Durability, ServerMessage};
@@ -263,6 +265,15 @@ impl World {
     /// The clients.
     pub fn peers(&self) -> &[Peer] {
         &self.peers
+    }
+
+    /// What went into a client's state machine since the last call, in order; nothing for a version 1 client. The first
+    /// call begins to listen and answers nothing.
+    pub fn drain_inputs(&mut self, client: usize) -> Vec<Input> {
+        match &mut self.peers[client] {
+            Peer::V2(replica) => replica.tap.drain(),
+            Peer::V1(_) => Vec::new(),
+        }
     }
 
     /// The disk, with the complete log.

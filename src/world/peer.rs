@@ -1,5 +1,6 @@
 //! The clients of a world, with a ledger of what became of every edit.
 
+use super::tap::Tap;
 use super::v1::V1Client;
 use crate::id::{DocId, ReplicaId, SessionId};
 use crate::invariants::Violation;
@@ -37,6 +38,7 @@ pub struct Replica {
     /// Set while it waits to come back.
     pub(super) timer: Option<Timer>,
     pub(super) wants_connection: bool,
+    pub(super) tap: Tap,
     index: usize,
     identities: usize,
 }
@@ -49,6 +51,7 @@ impl Peer {
             link: None,
             timer: None,
             wants_connection: false,
+            tap: Tap::default(),
             index,
             identities: 0,
         };
@@ -102,6 +105,7 @@ impl Replica {
     /// Steps the state machine; answers what it sends, and whether it hangs up.
     pub(super) fn step(&mut self, input: Input) -> (Vec<ClientMessage>, bool) {
         let mut out = Vec::new();
+        self.tap.note(&input);
         self.state.step(input, &mut out);
         let (mut sent, mut hangs_up) = (Vec::new(), false);
         for output in out {

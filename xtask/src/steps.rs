@@ -96,6 +96,15 @@ pub(crate) const STEPS: &[Step] = &[
         ],
     },
     Step {
+        name: "differential",
+        claim: "the TypeScript replica does what the Rust one does, in thousands of random worlds",
+        is_gate: false,
+        work: &[
+            cargo("build --locked --workspace --all-features --bin collab-differential"),
+            npm("run test:differential"),
+        ],
+    },
+    Step {
         name: "browser",
         claim: "people who edit in Chromium lose nothing: with the server killed, offline, reloaded, closed",
         is_gate: false,

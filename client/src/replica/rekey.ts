@@ -4,7 +4,7 @@ import type { Document } from "../document.ts";
 import { countOf, deletion, editsOf } from "../edit.ts";
 import { INTEGER_MAX, isRoot, plus } from "../id.ts";
 import type { Identity } from "../machine.ts";
-import type { Delete, Edit, ElementId, Insert, Op } from "../op.ts";
+import { type Delete, type Edit, type ElementId, type Insert, type Op, ROOT } from "../op.ts";
 import { countUpTo } from "../rga/tree.ts";
 
 /** A rekey that is under way. */
@@ -35,27 +35,59 @@ function isHeld({ id, value }: Insert, document: Document): boolean {
   });
 }
 
+/** What runs of ids map to: by replica, in order, their first Lamport values, lengths, and what belongs to them. */
+class Runs {
+  private readonly runs = new Map<string, [first: number, len: number, to: ElementId][]>();
+
+  put([first, name]: ElementId, len: number, to: ElementId): void {
+    const runs = this.runs.get(name) ?? [];
+    this.runs.set(name, runs);
+    const slot = countUpTo(runs, ([other]) => other < first);
+    runs.splice(slot, runs[slot]?.[0] === first ? 1 : 0, [first, len, to]);
+  }
+
+  /** The run that holds an element: the distance from its first one, and what the run maps to. */
+  find([lamport, name]: ElementId): [distance: number, to: ElementId] | undefined {
+    const runs = this.runs.get(name) ?? [];
+    const run = runs[countUpTo(runs, ([first]) => first <= lamport) - 1];
+    return run && lamport < run[0] + run[1] ? [lamport - run[0], run[2]] : undefined;
+  }
+}
+
 /** Where the elements of an old document went: own pending ones have new ids. */
 export class Translation {
   private readonly old: Document;
   private readonly joined: Document;
   private readonly client: string;
-  /** By replica, in order: the first old Lamport value of an inserted run, its length, its new first id. */
-  private readonly runs = new Map<string, [first: number, len: number, to: ElementId][]>();
+  /** New first ids of inserted runs, by the old ones. */
+  private readonly runs = new Runs();
+  /** What the runs that wait go behind. After a restart the old document has no other order than this. */
+  private readonly behind = new Runs();
 
   /** What is made again is `client`'s, on the `joined` document. */
   constructor(old: Document, joined: Document, client: string) {
     this.old = old;
     this.joined = joined;
     this.client = client;
+    for (const edit of old.waiting) {
+      // By W-3 the way to the left ends; what breaks it came from a server that breaks the protocol.
+      if (edit.type === "ins" && edit.parent_id[0] < edit.id[0])
+        this.behind.put(edit.id, countOf(edit), edit.parent_id);
+    }
   }
 
-  private moved([lamport, name]: ElementId): ElementId | undefined {
-    const runs = this.runs.get(name) ?? [];
-    const run = runs[countUpTo(runs, ([first]) => first <= lamport) - 1];
-    if (!run || lamport >= run[0] + run[1]) return undefined;
-    const id = plus(run[2], lamport - run[0]);
+  private moved(old: ElementId): ElementId | undefined {
+    const found = this.runs.find(old);
+    if (!found) return undefined;
+    const id = plus(found[1], found[0]);
     return id[0] <= INTEGER_MAX ? id : undefined;
+  }
+
+  /** The element to the left in the old order. */
+  private leftOf(id: ElementId): ElementId {
+    if (this.old.rga.contains(id)) return this.old.rga.predecessor(id);
+    const [distance, parent] = this.behind.find(id) ?? [0, ROOT];
+    return distance === 0 ? parent : plus(id, -1);
   }
 
   /** The element itself, under its new id if it has one, if it still exists. */
@@ -69,7 +101,7 @@ export class Translation {
     while (!isRoot(at)) {
       const found = this.same(at);
       if (found) return found;
-      at = this.old.rga.predecessor(at);
+      at = this.leftOf(at);
     }
     return at;
   }
@@ -87,13 +119,9 @@ export class Translation {
 
   private insert(insert: Insert): Insert[] {
     const parent_id = this.parent(insert.parent_id);
-    const [lamport, name] = insert.id;
     if (this.joined.highest === INTEGER_MAX) return [];
     const id = [this.joined.highest + 1, this.client] as const;
-    const runs = this.runs.get(name) ?? [];
-    this.runs.set(name, runs);
-    const slot = countUpTo(runs, ([first]) => first < lamport);
-    runs.splice(slot, runs[slot]?.[0] === lamport ? 1 : 0, [lamport, countOf(insert), id]);
+    this.runs.put(insert.id, countOf(insert), id);
     return [{ type: "ins", parent_id, id, value: insert.value }];
   }
 

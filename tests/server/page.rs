@@ -60,8 +60,9 @@ async fn every_file_comes_with_its_type_and_the_policy() {
 async fn the_page_names_only_files_that_there_are() {
     let server = Server::memory().await;
     let html = ask(&server, "GET", "/", "").await.body;
-    let references = html.split(['"', '\'']).filter(|value| value.starts_with('/') || value.contains("://"));
-    let references: Vec<&str> = references.collect();
+    let attributes = ["src=\"", "href=\""].into_iter().flat_map(|attribute| html.split(attribute).skip(1));
+    let references = attributes.filter_map(|rest| rest.split('"').next());
+    let references: Vec<&str> = references.filter(|reference| !reference.starts_with("data:")).collect();
     assert!(references.contains(&"/assets/app.js") && references.contains(&"/assets/app.css"), "{references:?}");
     for path in references {
         assert_eq!(ask(&server, "GET", path, "").await.status, 200, "{path}");

@@ -307,7 +307,7 @@ describe("a replica that is put away", () => {
     rig.say(greetingOfSuccessor(2, 0));
     rig.say(state(2, HI));
     expect(rig.refused).toEqual([[ins([2, "X"], [3, "A"], "a"), "document_full"]]);
-    expect([rig.sent, rig.text]).toEqual([[[1, ins(ROOT, [3, "B1"], "b")]], "bhi"]);
+    expect([rig.sent, rig.text]).toEqual([[[1, ins([2, "X"], [3, "B1"], "b")]], "hib"]);
   });
 
   test.each([

@@ -9,35 +9,35 @@ import { isInsidePair, unitCount } from "./text.ts";
 
 /** Steps through the elements of a sequence. */
 class Cursor {
-  private readonly segments: Generator<Segment, void>;
-  private segment: Segment | undefined;
+  readonly #segments: Generator<Segment, void>;
+  #segment: Segment | undefined;
   /** How many elements of the segment are done. */
-  private done = 0;
+  #done = 0;
 
   constructor(rga: Rga) {
-    this.segments = segments(rga.root);
-    this.segment = this.segments.next().value ?? undefined;
+    this.#segments = segments(rga.root);
+    this.#segment = this.#segments.next().value ?? undefined;
   }
 
   /** The next element; `undefined` at the end. */
   get id(): ElementId | undefined {
-    return this.segment && [this.segment.lamport + this.done, this.segment.author.name];
+    return this.#segment && [this.#segment.lamport + this.#done, this.#segment.author.name];
   }
 
   /** How many elements follow with consecutive ids, all visible or all deleted: at least 1 before the end. */
   get len(): number {
-    return this.segment ? this.segment.len - this.done : 0;
+    return this.#segment ? this.#segment.len - this.#done : 0;
   }
 
   /** Steps over `count` of them; answers their text. */
   take(count: number): string {
-    const text = this.segment?.text ?? "";
-    const end = this.done + count;
-    const taken = text.slice(unitCount(text, this.done), unitCount(text, end));
-    this.done = end;
+    const text = this.#segment?.text ?? "";
+    const end = this.#done + count;
+    const taken = text.slice(unitCount(text, this.#done), unitCount(text, end));
+    this.#done = end;
     if (this.len === 0) {
-      this.segment = this.segments.next().value ?? undefined;
-      this.done = 0;
+      this.#segment = this.#segments.next().value ?? undefined;
+      this.#done = 0;
     }
     return taken;
   }

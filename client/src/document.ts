@@ -23,11 +23,11 @@ const DELETION_MAX = 2 ** 32 - 1;
 export class Document {
   readonly rga: Rga;
   /** Insertions by the element behind which they go, and which they miss: by replica, then Lamport value, in order. */
-  private readonly inserts = new Map<string, Map<number, Insert[]>>();
-  private insertCount = 0;
+  readonly #inserts = new Map<string, Map<number, Insert[]>>();
+  #insertCount = 0;
   /** Ids that were deleted and have not arrived: each waits for itself. */
-  private readonly deletedAhead = new IdRanges();
-  private highestWaiting = 0;
+  readonly #deletedAhead = new IdRanges();
+  #highestWaiting = 0;
 
   /** An empty document, or one of a sequence. */
   constructor(rga = new Rga()) {
@@ -52,71 +52,71 @@ export class Document {
   /** The edits that wait, in a fixed order. */
   get waiting(): Edit[] {
     const edits: Edit[] = [];
-    for (const name of [...this.inserts.keys()].sort(compareNames)) {
-      const byLamport = [...(this.inserts.get(name) ?? [])].sort(([a], [b]) => a - b);
+    for (const name of [...this.#inserts.keys()].sort(compareNames)) {
+      const byLamport = [...(this.#inserts.get(name) ?? [])].sort(([a], [b]) => a - b);
       edits.push(...byLamport.flatMap(([, inserts]) => inserts));
     }
-    return [...edits, ...deletions(this.deletedAhead.all())];
+    return [...edits, ...deletions(this.#deletedAhead.all())];
   }
 
   /** How much waits: insertions, and single ids that were deleted before they arrived. */
   get waitingCount(): number {
-    return this.insertCount + this.deletedAhead.count;
+    return this.#insertCount + this.#deletedAhead.count;
   }
 
   /** The largest Lamport value that the document holds: tombstones and waiting insertions included (W-5). */
   get highest(): number {
-    return Math.max(this.rga.highest, this.highestWaiting);
+    return Math.max(this.rga.highest, this.#highestWaiting);
   }
 
   /** Integrates an operation; adds what became visible or vanished to `deltas`. */
   integrate(op: Op | Retire, deltas: Delta[]): void {
-    for (const edit of editsOf(op)) this.integrateEdit(edit, deltas);
+    for (const edit of editsOf(op)) this.#integrateEdit(edit, deltas);
   }
 
   /** Integrates one edit, and everything that waited for what it inserts: a chain may be long, so a work list. */
-  private integrateEdit(edit: Edit, deltas: Delta[]): void {
+  #integrateEdit(edit: Edit, deltas: Delta[]): void {
     const arrived: Edit[] = [edit];
     for (let next = arrived.pop(); next; next = arrived.pop()) {
-      if (next.type === "ins") this.applyInsert(next, deltas);
-      else this.applyDelete(next, deltas);
+      if (next.type === "ins") this.#applyInsert(next, deltas);
+      else this.#applyDelete(next, deltas);
       if (next.type === "ins" && this.waitingCount > 0)
-        for (const released of this.release(next)) arrived.push(released);
+        for (const released of this.#release(next)) arrived.push(released);
     }
   }
 
   /** Takes out what waited for the elements of an insertion, if it did insert them. */
-  private release(insert: Insert): Edit[] {
+  #release(insert: Insert): Edit[] {
     const { id } = insert;
     if (!this.rga.contains(id)) return [];
     const count = countOf(insert);
     const released: Edit[] = [];
-    const waiting = this.inserts.get(id[1]);
+    const waiting = this.#inserts.get(id[1]);
     for (let lamport = id[0]; waiting && lamport < endOf(id, count); lamport += 1) {
       const inserts = waiting.get(lamport);
       if (!inserts) continue;
       waiting.delete(lamport);
-      this.insertCount -= inserts.length;
+      this.#insertCount -= inserts.length;
       for (const waited of inserts) released.push(waited);
     }
-    return [...released, ...deletions(this.deletedAhead.take(id, count))];
+    return [...released, ...deletions(this.#deletedAhead.take(id, count))];
   }
 
-  private wait(insert: Insert): void {
+  #wait(insert: Insert): void {
     const [lamport, name] = insert.parent_id;
-    this.highestWaiting = Math.max(this.highestWaiting, endOf(insert.id, countOf(insert)) - 1);
-    const byLamport = this.inserts.get(name) ?? new Map<number, Insert[]>();
+    this.#highestWaiting = Math.max(this.#highestWaiting, endOf(insert.id, countOf(insert)) - 1);
+    const byLamport = this.#inserts.get(name) ?? new Map<number, Insert[]>();
     const inserts = byLamport.get(lamport) ?? [];
-    this.inserts.set(name, byLamport);
+    this.#inserts.set(name, byLamport);
     byLamport.set(lamport, inserts);
     const slot = inserts.findIndex((other) => compareInserts(other, insert) >= 0);
     const beside = inserts[slot];
     if (beside && compareInserts(beside, insert) === 0) return;
     inserts.splice(slot < 0 ? inserts.length : slot, 0, insert);
-    this.insertCount += 1;
+    this.#insertCount += 1;
   }
 
-  private applyInsert(insert: Insert, deltas: Delta[]): void {
+  #applyInsert(insert: Insert, deltas: Delta[]): void {
     let { parent_id, id, value } = insert;
     // Whoever sends ids beyond the largest is refused before; what comes here anyway must not break the sequence.
     value = value.slice(0, unitCount(value, INTEGER_MAX + 1 - id[0]));
@@ -126,7 +126,7 @@ export class Document {
       if (!exists) {
         const at = this.rga.insert(parent_id, id, text);
         if (at === undefined) {
-          this.wait({ type: "ins", parent_id, id, value });
+          this.#wait({ type: "ins", parent_id, id, value });
           return;
         }
         deltas.push({ type: "insert", at, text });
@@ -136,12 +136,12 @@ export class Document {
     }
   }
 
-  private applyDelete({ id, len = 1 }: Delete, deltas: Delta[]): void {
+  #applyDelete({ id, len = 1 }: Delete, deltas: Delta[]): void {
     let at = id;
     for (let left = endOf(id, len) - id[0]; left > 0; ) {
       const [exists, extent] = this.rga.extent(at, left);
       if (exists) this.rga.delete(at, extent, (at, len) => deltas.push({ type: "delete", at, len }));
-      else this.deletedAhead.add(at, extent);
+      else this.#deletedAhead.add(at, extent);
       at = plus(at, extent);
       left -= extent;
     }
@@ -156,7 +156,7 @@ export class Document {
     for (const edit of waiting) {
       const waits = edit.type === "ins" ? 1 : (edit.len ?? 1);
       const expected = document.waitingCount + waits;
-      document.integrateEdit(edit, deltas);
+      document.#integrateEdit(edit, deltas);
       if (document.waitingCount !== expected || deltas.length > 0) return undefined;
     }
     return document;

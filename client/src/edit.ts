@@ -1,6 +1,6 @@
 /** What follows from operations alone. */
 
-import type { Batch, Delete, Edit, ElementId, Op, Retire } from "./op.ts";
+import type { Delete, Edit, ElementId, Op, Retire } from "./op.ts";
 import { scalarCount } from "./text.ts";
 
 /** The edits, in order; none for an entry that is not text. */
@@ -29,15 +29,7 @@ export function oneOrBatch(edits: readonly Edit[]): Op {
   return first && edits.length === 1 ? first : { type: "batch", ops: edits };
 }
 
-/** The operation with its fields in their order on the wire, and nothing else in it. */
-export function canonical(op: Op | Retire): Op | Retire {
-  if (op.type === "batch") return { type: "batch", ops: op.ops.map(canonical) as Batch["ops"] };
-  if (op.type === "retire") return { type: "retire", client_id: op.client_id };
-  if (op.type === "del") return deletion(op.id, op.len ?? 1);
-  return { type: "ins", parent_id: op.parent_id, id: op.id, value: op.value };
-}
-
-/** Whether two operations say the same. */
+/** Whether two operations say the same. Wherever one is made or read, its fields stand in the same order. */
 export function isSameOp(a: Op | Retire, b: Op | Retire): boolean {
-  return JSON.stringify(canonical(a)) === JSON.stringify(canonical(b));
+  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,5 +1,8 @@
 /** Keeps a record up to date with a replica, and holds frames back until what they rest on is kept. */
 
+import { decodeOp } from "./codec/index.ts";
+import { countOf, editsOf } from "./edit.ts";
+import { endOf } from "./id.ts";
 import type { Saved } from "./machine.ts";
 import type { Op } from "./op.ts";
 import type { Replica } from "./replica/index.ts";
@@ -218,15 +221,20 @@ export class Journal {
   }
 }
 
-/** What to restore a replica from. */
+/** What to restore a replica from. Throws an error if an operation is none that could be sent. */
 export function savedOf({ head, operations }: Kept): Saved {
   const { identity, attempt, nextNumber, clock, rekey } = head;
+  const pending = operations.map(({ number, op }) => {
+    const read = decodeOp(JSON.stringify(op));
+    if (!read) throw new Error("an operation is damaged");
+    return [number, read] as const;
+  });
   return {
     identity,
     attempt,
-    next_number: (operations.at(-1)?.number ?? nextNumber - 1) + 1,
-    clock: operations.reduce((highest, { op }) => Math.max(highest, clockOf(op)), clock),
-    pending: operations.map(({ number, op }) => [number, op]),
+    next_number: (pending.at(-1)?.[0] ?? nextNumber - 1) + 1,
+    clock: pending.reduce((highest, [, op]) => Math.max(highest, clockOf(op)), clock),
+    pending,
     ...(rekey ? { rekey } : {}),
   };
 }
@@ -244,14 +252,8 @@ function isSame(a: Head, b: Head): boolean {
 
 /** The largest Lamport value that an operation mints; 0 if it only deletes. */
 function clockOf(op: Op): number {
-  switch (op.type) {
-    case "batch":
-      return op.ops.reduce((highest, edit) => Math.max(highest, clockOf(edit)), 0);
-    case "ins":
-      return op.id[0] + [...op.value].length - 1;
-    case "del":
-      return 0;
-  }
+  const ends = editsOf(op).map((edit) => (edit.type === "ins" ? endOf(edit.id, countOf(edit)) - 1 : 0));
+  return Math.max(...ends);
 }
 
 /** The promise, or an error if it takes too long. */

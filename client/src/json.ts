@@ -31,85 +31,85 @@ function refuse(): never {
 }
 
 class Reader {
-  private readonly text: string;
-  private at = 0;
+  readonly #text: string;
+  #at = 0;
 
   constructor(text: string) {
-    this.text = text;
+    this.#text = text;
   }
 
   end(): boolean {
-    this.take(SPACE);
-    return this.at === this.text.length;
+    this.#take(SPACE);
+    return this.#at === this.#text.length;
   }
 
   /** What a sticky pattern matches here. */
-  private take(pattern: RegExp): string {
-    pattern.lastIndex = this.at;
-    const match = pattern.exec(this.text)?.[0] ?? refuse();
-    this.at += match.length;
+  #take(pattern: RegExp): string {
+    pattern.lastIndex = this.#at;
+    const match = pattern.exec(this.#text)?.[0] ?? refuse();
+    this.#at += match.length;
     return match;
   }
 
   /** Steps over one character behind white space, if it is there. */
-  private skip(character: string): boolean {
-    if (this.text.charCodeAt(this.at) <= 0x20) this.take(SPACE);
-    const isHere = this.text[this.at] === character;
-    if (isHere) this.at += 1;
+  #skip(character: string): boolean {
+    if (this.#text.charCodeAt(this.#at) <= 0x20) this.#take(SPACE);
+    const isHere = this.#text[this.#at] === character;
+    if (isHere) this.#at += 1;
     return isHere;
   }
 
   /** `depth` is the level that an object or array here is on. */
   value(depth: number): Json {
-    if (this.skip('"')) return this.string();
-    if (this.skip("{")) return this.object(depth);
-    if (this.skip("[")) return this.array(depth);
-    const first = this.text[this.at] ?? "";
-    return first >= "a" ? (WORDS[this.take(WORD)] as Json) : this.number();
+    if (this.#skip('"')) return this.#string();
+    if (this.#skip("{")) return this.#object(depth);
+    if (this.#skip("[")) return this.#array(depth);
+    const first = this.#text[this.#at] ?? "";
+    return first >= "a" ? (WORDS[this.#take(WORD)] as Json) : this.#number();
   }
 
-  private object(depth: number): Json {
+  #object(depth: number): Json {
     const fields = new Map<string, Json>();
     if (depth > DEPTH_MAX) refuse();
-    if (this.skip("}")) return fields;
+    if (this.#skip("}")) return fields;
     do {
-      const key = this.skip('"') ? this.string() : refuse();
-      if (fields.has(key) || fields.size === KEYS_MAX || !this.skip(":")) refuse();
+      const key = this.#skip('"') ? this.#string() : refuse();
+      if (fields.has(key) || fields.size === KEYS_MAX || !this.#skip(":")) refuse();
       fields.set(key, this.value(depth + 1));
-    } while (this.skip(","));
-    return this.skip("}") ? fields : refuse();
+    } while (this.#skip(","));
+    return this.#skip("}") ? fields : refuse();
   }
 
-  private array(depth: number): Json {
+  #array(depth: number): Json {
     const items: Json[] = [];
     if (depth > DEPTH_MAX) refuse();
-    if (this.skip("]")) return items;
+    if (this.#skip("]")) return items;
     do items.push(this.value(depth + 1));
-    while (this.skip(","));
-    return this.skip("]") ? items : refuse();
+    while (this.#skip(","));
+    return this.#skip("]") ? items : refuse();
   }
 
-  private number(): number {
-    const digits = this.take(NUMBER);
+  #number(): number {
+    const digits = this.#take(NUMBER);
     const value = Number(digits);
     if (!Number.isFinite(value)) refuse();
     return Number.isSafeInteger(value) && /^\d+$/.test(digits) ? value : Number.NaN;
   }
 
   /** The string whose opening quote was just stepped over. */
-  private string(): string {
-    const start = this.at;
+  #string(): string {
+    const start = this.#at;
     let end = start;
     for (;;) {
-      end = this.text.indexOf('"', end);
+      end = this.#text.indexOf('"', end);
       if (end < 0) refuse();
       let backslashes = 0;
-      while (this.text[end - 1 - backslashes] === "\\") backslashes += 1;
+      while (this.#text[end - 1 - backslashes] === "\\") backslashes += 1;
       if (backslashes % 2 === 0) break;
       end += 1;
     }
-    this.at = end + 1;
-    const raw = this.text.slice(start, end);
+    this.#at = end + 1;
+    const raw = this.#text.slice(start, end);
     const string: string = NEEDS_PARSER.test(raw) ? JSON.parse(`"${raw}"`) : raw;
     return isWellFormed(string) ? string : refuse();
   }

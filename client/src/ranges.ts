@@ -10,18 +10,18 @@ export class IdRanges {
   /** Number of ids. */
   count = 0;
   /** By replica, ranges of Lamport values in order, which neither overlap nor touch. */
-  private readonly ranges = new Map<string, Range[]>();
+  readonly #ranges = new Map<string, Range[]>();
 
   /** Adds `len` ids, as far as they are ids; answers how many were not there. */
   add(id: ElementId, len: number): number {
     const [first, name] = id;
     const end = endOf(id, len);
-    const ranges = this.ranges.get(name) ?? [];
+    const ranges = this.#ranges.get(name) ?? [];
     const [from, to] = reaching(ranges, first, end);
     const known = ranges.slice(from, to);
     const joined: Range = [Math.min(first, known[0]?.[0] ?? first), Math.max(end, known.at(-1)?.[1] ?? end)];
     ranges.splice(from, known.length, joined);
-    this.ranges.set(name, ranges);
+    this.#ranges.set(name, ranges);
     const added = known.reduce((left, [start, stop]) => left - (stop - start), joined[1] - joined[0]);
     this.count += added;
     return added;
@@ -32,7 +32,7 @@ export class IdRanges {
     const [first, name] = id;
     const end = endOf(id, len);
     const taken: [ElementId, number][] = [];
-    const ranges = this.ranges.get(name);
+    const ranges = this.#ranges.get(name);
     if (!ranges) return taken;
     const [from, to] = reaching(ranges, first, end);
     const left: Range[] = [];
@@ -53,9 +53,9 @@ export class IdRanges {
 
   /** All ranges as (first id, how many), by replica and Lamport value. */
   all(): [ElementId, number][] {
-    const names = [...this.ranges.keys()].sort(compareNames);
+    const names = [...this.#ranges.keys()].sort(compareNames);
     return names.flatMap((name) =>
-      (this.ranges.get(name) ?? []).map(([first, end]): [ElementId, number] => [[first, name], end - first]),
+      (this.#ranges.get(name) ?? []).map(([first, end]): [ElementId, number] => [[first, name], end - first]),
     );
   }
 }

@@ -68,6 +68,9 @@ function understood(message: ServerMessage | undefined): object | undefined {
 
 describe("encode", () => {
   test.each(read<EncodeCase>("encode"))("$about", ({ message, text }) => {
-    expect(encodeClient(message)).toBe(text);
+    // The vectors' fields are sorted by name: JSON tells nothing by their order, and the replica makes them in that of
+    // the reference, which the differential test compares.
+    expect(JSON.parse(text)).toEqual(message);
+    expect(encodeClient(JSON.parse(text))).toBe(text);
   });
 });

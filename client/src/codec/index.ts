@@ -1,4 +1,4 @@
 /** Messages as JSON text (docs/protocol.md, sections 3 and 7 to 15). */
 
 export { encodeClient } from "./client.ts";
-export { decodeServer } from "./server.ts";
+export { decodeOp, decodeServer } from "./server.ts";

@@ -26,6 +26,16 @@ export function decodeServer(frame: string): ServerMessage | undefined {
   }
 }
 
+/** Reads an operation as a client may ask for it; `undefined` if it is malformed. `text` may be missing. */
+export function decodeOp(text: string | undefined): Op | undefined {
+  try {
+    const op = operation(object(parse(text ?? "")), true);
+    return op?.type === "retire" ? undefined : op;
+  } catch {
+    return undefined;
+  }
+}
+
 function isTooBig(frame: string): boolean {
   return frame.length * 3 > BYTES_MAX && new TextEncoder().encode(frame).length > BYTES_MAX;
 }

@@ -37,18 +37,18 @@ function isHeld({ id, value }: Insert, document: Document): boolean {
 
 /** What runs of ids map to: by replica, in order, their first Lamport values, lengths, and what belongs to them. */
 class Runs {
-  private readonly runs = new Map<string, [first: number, len: number, to: ElementId][]>();
+  readonly #runs = new Map<string, [first: number, len: number, to: ElementId][]>();
 
   put([first, name]: ElementId, len: number, to: ElementId): void {
-    const runs = this.runs.get(name) ?? [];
-    this.runs.set(name, runs);
+    const runs = this.#runs.get(name) ?? [];
+    this.#runs.set(name, runs);
     const slot = countUpTo(runs, ([other]) => other < first);
     runs.splice(slot, runs[slot]?.[0] === first ? 1 : 0, [first, len, to]);
   }
 
   /** The run that holds an element: the distance from its first one, and what the run maps to. */
   find([lamport, name]: ElementId): [distance: number, to: ElementId] | undefined {
-    const runs = this.runs.get(name) ?? [];
+    const runs = this.#runs.get(name) ?? [];
     const run = runs[countUpTo(runs, ([first]) => first <= lamport) - 1];
     return run && lamport < run[0] + run[1] ? [lamport - run[0], run[2]] : undefined;
   }
@@ -56,52 +56,52 @@ class Runs {
 
 /** Where the elements of an old document went: own pending ones have new ids. */
 export class Translation {
-  private readonly old: Document;
-  private readonly joined: Document;
-  private readonly client: string;
+  readonly #old: Document;
+  readonly #joined: Document;
+  readonly #client: string;
   /** New first ids of inserted runs, by the old ones. */
-  private readonly runs = new Runs();
+  readonly #runs = new Runs();
   /** What the runs that wait go behind. After a restart the old document has no other order than this. */
-  private readonly behind = new Runs();
+  readonly #behind = new Runs();
 
   /** What is made again is `client`'s, on the `joined` document. */
   constructor(old: Document, joined: Document, client: string) {
-    this.old = old;
-    this.joined = joined;
-    this.client = client;
+    this.#old = old;
+    this.#joined = joined;
+    this.#client = client;
     for (const edit of old.waiting) {
       // By W-3 the way to the left ends; what breaks it came from a server that breaks the protocol.
       if (edit.type === "ins" && edit.parent_id[0] < edit.id[0])
-        this.behind.put(edit.id, countOf(edit), edit.parent_id);
+        this.#behind.put(edit.id, countOf(edit), edit.parent_id);
     }
   }
 
-  private moved(old: ElementId): ElementId | undefined {
-    const found = this.runs.find(old);
+  #moved(old: ElementId): ElementId | undefined {
+    const found = this.#runs.find(old);
     if (!found) return undefined;
     const id = plus(found[1], found[0]);
     return id[0] <= INTEGER_MAX ? id : undefined;
   }
 
   /** The element to the left in the old order. */
-  private leftOf(id: ElementId): ElementId {
-    if (this.old.rga.contains(id)) return this.old.rga.predecessor(id);
-    const [distance, parent] = this.behind.find(id) ?? [0, ROOT];
+  #leftOf(id: ElementId): ElementId {
+    if (this.#old.rga.contains(id)) return this.#old.rga.predecessor(id);
+    const [distance, parent] = this.#behind.find(id) ?? [0, ROOT];
     return distance === 0 ? parent : plus(id, -1);
   }
 
   /** The element itself, under its new id if it has one, if it still exists. */
-  private same(id: ElementId): ElementId | undefined {
-    return this.moved(id) ?? (this.joined.rga.contains(id) ? id : undefined);
+  #same(id: ElementId): ElementId | undefined {
+    return this.#moved(id) ?? (this.#joined.rga.contains(id) ? id : undefined);
   }
 
   /** The parent to use: the element itself or the nearest one to its left, in the old order, that still exists. */
-  private parent(parent: ElementId): ElementId {
+  #parent(parent: ElementId): ElementId {
     let at = parent;
     while (!isRoot(at)) {
-      const found = this.same(at);
+      const found = this.#same(at);
       if (found) return found;
-      at = this.leftOf(at);
+      at = this.#leftOf(at);
     }
     return at;
   }
@@ -110,25 +110,25 @@ export class Translation {
   again(op: Op): Edit[] {
     const made: Edit[] = [];
     for (const edit of editsOf(op))
-      for (const fresh of edit.type === "ins" ? this.insert(edit) : this.delete(edit)) {
-        this.joined.integrate(fresh, []);
+      for (const fresh of edit.type === "ins" ? this.#insert(edit) : this.#delete(edit)) {
+        this.#joined.integrate(fresh, []);
         made.push(fresh);
       }
     return made;
   }
 
-  private insert(insert: Insert): Insert[] {
-    const parent_id = this.parent(insert.parent_id);
-    if (this.joined.highest === INTEGER_MAX) return [];
-    const id = [this.joined.highest + 1, this.client] as const;
-    this.runs.put(insert.id, countOf(insert), id);
+  #insert(insert: Insert): Insert[] {
+    const parent_id = this.#parent(insert.parent_id);
+    if (this.#joined.highest === INTEGER_MAX) return [];
+    const id = [this.#joined.highest + 1, this.#client] as const;
+    this.#runs.put(insert.id, countOf(insert), id);
     return [{ type: "ins", parent_id, id, value: insert.value }];
   }
 
-  private delete({ id, len = 1 }: Delete): Delete[] {
+  #delete({ id, len = 1 }: Delete): Delete[] {
     const ranges: [ElementId, number][] = [];
     for (let distance = 0; distance < len && id[0] + distance <= INTEGER_MAX; distance += 1) {
-      const at = this.same(plus(id, distance));
+      const at = this.#same(plus(id, distance));
       if (!at) continue;
       const last = ranges.at(-1);
       if (last && last[0][1] === at[1] && last[0][0] + last[1] === at[0]) last[1] += 1;

@@ -38,7 +38,7 @@ export class Rga {
   highest = 0;
   readonly sizes: NodeSizes;
   /** The segment that was changed last: edits cluster, so it is asked before the index. */
-  private recent: Segment | undefined;
+  #recent: Segment | undefined;
 
   constructor(sizes: NodeSizes = { items: 32, units: 512 }) {
     this.sizes = sizes;
@@ -57,16 +57,16 @@ export class Rga {
   }
 
   /** The segment that holds an element. */
-  private find(id: ElementId): Segment | undefined {
+  #find(id: ElementId): Segment | undefined {
     const [lamport, name] = id;
-    const { recent } = this;
+    const recent = this.#recent;
     if (recent && recent.author.name === name && lamport >= recent.lamport && lamport < recent.end) return recent;
     return this.authors.get(name)?.find(lamport);
   }
 
   /** Whether the element exists, visible or deleted. The root does not count. */
   contains(id: ElementId): boolean {
-    return this.find(id) !== undefined;
+    return this.#find(id) !== undefined;
   }
 
   /**
@@ -79,7 +79,7 @@ export class Rga {
     if (lamport > this.highest) return [false, len];
     let agree = 0;
     for (;;) {
-      const segment = agree < len && this.find([lamport + agree, name]);
+      const segment = agree < len && this.#find([lamport + agree, name]);
       if (!segment) break;
       agree = segment.end - lamport;
     }
@@ -90,7 +90,7 @@ export class Rga {
 
   /** The character of an element, empty for a tombstone; `undefined` if there is no such element. */
   value(id: ElementId): string | undefined {
-    const segment = this.find(id);
+    const segment = this.#find(id);
     if (!segment?.text) return segment?.text;
     const at = unitCount(segment.text, id[0] - segment.lamport);
     return String.fromCodePoint(segment.text.codePointAt(at) ?? 0);
@@ -98,7 +98,7 @@ export class Rga {
 
   /** The element right before `id` in document order, tombstones included; the root if there is none. */
   predecessor(id: ElementId): ElementId {
-    const segment = this.find(id);
+    const segment = this.#find(id);
     if (!segment) return ROOT;
     if (id[0] > segment.lamport) return [id[0] - 1, id[1]];
     const before = neighbour(segment, -1);
@@ -109,12 +109,12 @@ export class Rga {
   isPosition(at: number): boolean {
     if (!(Number.isInteger(at) && at >= 0 && at <= this.length)) return false;
     if (at === 0 || at === this.length) return true;
-    const [segment, offset] = this.findVisible(at);
+    const [segment, offset] = this.#findVisible(at);
     return !isInsidePair(segment.text, offset);
   }
 
   /** The visible segment in which a unit is, and the unit's place in its text. */
-  private findVisible(at: number): [Segment, number] {
+  #findVisible(at: number): [Segment, number] {
     let item: Item = this.root;
     let left = at;
     while (item instanceof Node) {
@@ -131,7 +131,7 @@ export class Rga {
   /** The id of the character that ends at a position; the root at the beginning. */
   idBefore(at: number): ElementId {
     if (at === 0) return ROOT;
-    const [segment, offset] = this.findVisible(at - 1);
+    const [segment, offset] = this.#findVisible(at - 1);
     return [segment.lamport + scalarCount(segment.text.slice(0, offset + 1)) - 1, segment.author.name];
   }
 
@@ -140,7 +140,7 @@ export class Rga {
     const ranges: [ElementId, number][] = [];
     let left = end - at;
     if (left <= 0) return ranges;
-    let [segment, offset]: [Segment | undefined, number] = this.findVisible(at);
+    let [segment, offset]: [Segment | undefined, number] = this.#findVisible(at);
     for (; segment && left > 0; segment = neighbour(segment, 1)) {
       const text = segment.text.slice(offset, offset + left);
       const lamport = segment.lamport + scalarCount(segment.text.slice(0, offset));
@@ -161,13 +161,13 @@ export class Rga {
    */
   insert(parent: ElementId, id: ElementId, text: string): number | undefined {
     const [lamport, name] = id;
-    const segment = isRoot(parent) ? undefined : this.find(parent);
+    const segment = isRoot(parent) ? undefined : this.#find(parent);
     if (!segment && !isRoot(parent)) return undefined;
     const behind: Gap = [segment, segment ? parent[0] - segment.lamport + 1 : 0];
-    return this.put(this.skipPreceding(behind, lamport, name), this.author(name), lamport, text);
+    return this.#put(this.#skipPreceding(behind, lamport, name), this.#author(name), lamport, text);
   }
 
-  private author(name: string): Author {
+  #author(name: string): Author {
     let author = this.authors.get(name);
     if (!author) {
       author = new Author(name);
@@ -177,7 +177,7 @@ export class Rga {
   }
 
   /** The linear rule: from a gap on, past all elements that precede an id in sibling order. */
-  private skipPreceding([segment, offset]: Gap, lamport: number, name: string): Gap {
+  #skipPreceding([segment, offset]: Gap, lamport: number, name: string): Gap {
     if (segment && offset < segment.len && !precedes(segment.lamport + offset, segment.author.name, lamport, name))
       return [segment, offset];
     let stop = segment ? undefined : firstNotPreceding(this.root, lamport, name);
@@ -192,7 +192,7 @@ export class Rga {
   }
 
   /** Puts visible elements into a gap, in pieces of bounded length; answers the position of the first. */
-  private put(gap: Gap, author: Author, lamport: number, text: string): number {
+  #put(gap: Gap, author: Author, lamport: number, text: string): number {
     let [left, offset] = gap;
     let next = lamport;
     let position: number | undefined;
@@ -201,7 +201,7 @@ export class Rga {
       if (isInsidePair(text, end)) end -= 1;
       const piece = text.slice(start, end);
       const len = scalarCount(piece);
-      left = this.putPiece([left, offset], new Segment(author, next, len, piece));
+      left = this.#putPiece([left, offset], new Segment(author, next, len, piece));
       offset = left.len;
       position ??= unitsBefore(left) + left.units - piece.length;
       next += len;
@@ -211,42 +211,42 @@ export class Rga {
   }
 
   /** Puts elements into a gap: extends the segment there or adds this one. Answers the segment that ends with them. */
-  private putPiece([left, offset]: Gap, segment: Segment): Segment {
+  #putPiece([left, offset]: Gap, segment: Segment): Segment {
     const { author, lamport, len, text } = segment;
     this.highest = Math.max(this.highest, segment.end - 1);
-    if (left && offset < left.len) this.cut(left, offset);
+    if (left && offset < left.len) this.#cut(left, offset);
     if (left?.goesOnAs(author, lamport, text) && left.units + text.length <= this.sizes.units) {
       left.len += len;
       left.text += text;
       grow(left, text.length);
-      this.recent = left;
+      this.#recent = left;
       return left;
     }
-    this.recent = segment;
-    this.hang(segment, left);
+    this.#recent = segment;
+    this.#hang(segment, left);
     return segment;
   }
 
   /** Hangs a segment into the tree and the index, behind another one or before all. */
-  private hang(segment: Segment, left: Segment | undefined): void {
-    const node = left ? (left.parent as Node) : this.firstLeaf();
+  #hang(segment: Segment, left: Segment | undefined): void {
+    const node = left ? (left.parent as Node) : this.#firstLeaf();
     const slot = left ? node.items.indexOf(left) + 1 : 0;
     node.items.splice(slot, 0, segment);
     segment.parent = node;
     segment.author.add(segment);
     grow(segment, segment.units);
     // At an end, cut there: who types or loads on fills nodes to the brim.
-    if (node.items.length > this.sizes.items) this.split(node, slot === this.sizes.items ? slot : slot === 0 ? 1 : 0);
+    if (node.items.length > this.sizes.items) this.#split(node, slot === this.sizes.items ? slot : slot === 0 ? 1 : 0);
   }
 
-  private firstLeaf(): Node {
+  #firstLeaf(): Node {
     let node = this.root;
     while (node.items[0] instanceof Node) node = node.items[0];
     return node;
   }
 
   /** Cuts a node in two, before `slot` if that is not 0, else in the middle. */
-  private split(node: Node, slot: number): void {
+  #split(node: Node, slot: number): void {
     const right = new Node();
     const cut = slot || node.items.length >> 1;
     right.items = node.items.splice(cut);
@@ -267,18 +267,18 @@ export class Rga {
     right.parent = parent;
     const at = parent.items.indexOf(node) + 1;
     parent.items.splice(at, 0, right);
-    if (parent.items.length > this.sizes.items) this.split(parent, at === this.sizes.items ? at : 0);
+    if (parent.items.length > this.sizes.items) this.#split(parent, at === this.sizes.items ? at : 0);
   }
 
   /** Cuts a segment in two; answers the right one. `offset` is strictly inside it. */
-  private cut(left: Segment, offset: number): Segment {
+  #cut(left: Segment, offset: number): Segment {
     const { text } = left;
     const units = unitCount(text, offset);
     const right = new Segment(left.author, left.lamport + offset, left.len - offset, text.slice(units));
     grow(left, units - text.length);
     left.len = offset;
     left.text = text.slice(0, units);
-    this.hang(right, left);
+    this.#hang(right, left);
     return right;
   }
 
@@ -290,12 +290,12 @@ export class Rga {
     const end = id[0] + len;
     let [from, units] = [-1, 0];
     for (let lamport = id[0]; lamport < end; ) {
-      let segment = this.find([lamport, id[1]]);
+      let segment = this.#find([lamport, id[1]]);
       if (!segment) break;
       const next = Math.min(end, segment.end);
       if (segment.text) {
-        if (lamport > segment.lamport) segment = this.cut(segment, lamport - segment.lamport);
-        if (next < segment.end) this.cut(segment, next - lamport);
+        if (lamport > segment.lamport) segment = this.#cut(segment, lamport - segment.lamport);
+        if (next < segment.end) this.#cut(segment, next - lamport);
         const at = unitsBefore(segment);
         // How a range is cut into segments depends on history; what is reported must not.
         if (from !== at) {
@@ -303,7 +303,7 @@ export class Rga {
           [from, units] = [at, 0];
         }
         units += segment.units;
-        this.bury(segment);
+        this.#bury(segment);
       }
       lamport = next;
     }
@@ -311,17 +311,17 @@ export class Rga {
   }
 
   /** Makes tombstones of a segment, and one segment of it and those beside it in its node. */
-  private bury(segment: Segment): void {
+  #bury(segment: Segment): void {
     grow(segment, -segment.units);
     segment.text = "";
     const { items } = segment.parent as Node;
     const slot = items.indexOf(segment);
-    this.recent = this.join(items, slot) ?? segment;
-    this.recent = this.join(items, slot - 1) ?? this.recent;
+    this.#recent = this.#join(items, slot) ?? segment;
+    this.#recent = this.#join(items, slot - 1) ?? this.#recent;
   }
 
   /** Makes one segment of two neighbours, if they are tombstones and consecutive; answers it. */
-  private join(items: Item[], slot: number): Segment | undefined {
+  #join(items: Item[], slot: number): Segment | undefined {
     const [left, right] = [items[slot], items[slot + 1]];
     if (!(left instanceof Segment && right instanceof Segment)) return undefined;
     if (left.text || !left.goesOnAs(right.author, right.lamport, right.text)) return undefined;
@@ -368,8 +368,8 @@ export class Rga {
       if (exists || absent < len) return undefined;
       const last = outermost(rga.root, -1);
       const gap: Gap = [last, last?.len ?? 0];
-      if (typeof content === "string") rga.put(gap, rga.author(id[1]), id[0], content);
-      else rga.putPiece(gap, new Segment(rga.author(id[1]), id[0], len, ""));
+      if (typeof content === "string") rga.#put(gap, rga.#author(id[1]), id[0], content);
+      else rga.#putPiece(gap, new Segment(rga.#author(id[1]), id[0], len, ""));
     }
     return rga.isInOrder() ? rga : undefined;
   }

@@ -69,26 +69,26 @@ export class Author {
   }
 
   /** The chunk in which an id is or would be, and how many of its segments begin at the id or before. */
-  private place(lamport: number): [chunk: number, slot: number] {
+  #place(lamport: number): [chunk: number, slot: number] {
     const chunk = Math.max(0, countUpTo(this.chunks, (chunk) => (chunk[0] as Segment).lamport <= lamport) - 1);
     return [chunk, countUpTo(this.chunks[chunk] ?? [], (segment) => segment.lamport <= lamport)];
   }
 
   /** The segment that holds an element. */
   find(lamport: number): Segment | undefined {
-    const [chunk, slot] = this.place(lamport);
+    const [chunk, slot] = this.#place(lamport);
     const segment = this.chunks[chunk]?.[slot - 1];
     return segment && lamport < segment.end ? segment : undefined;
   }
 
   /** The first segment that begins behind a Lamport value. */
   next(lamport: number): Segment | undefined {
-    const [chunk, slot] = this.place(lamport);
+    const [chunk, slot] = this.#place(lamport);
     return this.chunks[chunk]?.[slot] ?? this.chunks[chunk + 1]?.[0];
   }
 
   add(segment: Segment): void {
-    const [chunk, slot] = this.place(segment.lamport);
+    const [chunk, slot] = this.#place(segment.lamport);
     const segments = this.chunks[chunk];
     if (!segments) this.chunks.push([segment]);
     else {
@@ -100,7 +100,7 @@ export class Author {
   }
 
   remove(segment: Segment): void {
-    const [chunk, slot] = this.place(segment.lamport);
+    const [chunk, slot] = this.#place(segment.lamport);
     const segments = this.chunks[chunk] ?? [];
     segments.splice(slot - 1, 1);
     if (segments.length === 0) this.chunks.splice(chunk, 1);

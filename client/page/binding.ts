@@ -47,19 +47,17 @@ function splitsCharacter(doc: Text, at: number): boolean {
 export function inWholeCharacters(doc: Text, changes: ChangeSet): ChangeSet {
   const corrected: ChangeSpec[] = [];
   let isCorrect = true;
-  let end = 0;
+  // At least one unit lies between two changes, so what grows to a whole character does not reach the next.
   changes.iterChanges((fromA, toA, _fromB, _toB, inserted) => {
     const text = inserted.toString();
     const insert = wellFormed(text);
-    let [from, to] = [fromA, toA];
-    if (splitsCharacter(doc, from)) {
-      from = from === to ? from + 1 : Math.max(from - 1, end);
+    const to = splitsCharacter(doc, toA) ? toA + 1 : toA;
+    let from = fromA;
+    if (splitsCharacter(doc, fromA)) {
+      from = fromA === toA ? to : fromA - 1;
     }
-    to = Math.max(from, splitsCharacter(doc, to) ? to + 1 : to);
-    from = Math.max(from, end);
     isCorrect &&= from === fromA && to === toA && insert === text;
     corrected.push({ from, to, insert });
-    end = to;
   });
   return isCorrect ? changes : ChangeSet.of(corrected, doc.length, "\n");
 }

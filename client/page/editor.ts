@@ -21,7 +21,7 @@ export interface Editor {
   compare(): void;
 }
 
-const writable: Extension = [];
+const writable: Extension = placeholder("Write something…");
 const readOnly: Extension = [EditorState.readOnly.of(true), EditorView.editable.of(false)];
 
 /** Makes an editor for the client's text inside `parent`. It is read-only until it is told otherwise. */
@@ -29,7 +29,6 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
   adoptEditorStyles();
   const binding = new Binding(client);
   const access = new Compartment();
-  /** Whether the client is being told of what was typed here: its echo of that is no news. */
   let isForwarding = false;
   const view = new EditorView({
     parent,
@@ -84,9 +83,9 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
       queueMicrotask(settle);
     }
   };
-  // Of others, and what a program told the client itself.
-  client.on("change", ({ deltas }) => {
-    if (!isForwarding) {
+  client.on("change", ({ deltas, origin }) => {
+    // Local ones that the editor did not ask for were made by somebody else on this page: from the console, say.
+    if (origin === "remote" || !isForwarding) {
       binding.receive(deltas, view.state.doc);
     }
     settleSoon();
@@ -120,7 +119,6 @@ function plainText(doc: string): Extension {
     search({ top: true }),
     highlightSelectionMatches({ minSelectionLength: 2 }),
     highlightSpecialChars({ render: specialCharacter }),
-    placeholder("Write something…"),
     EditorView.lineWrapping,
     EditorView.clipboardInputFilter.of(withPlainBreaks),
     EditorView.contentAttributes.of({

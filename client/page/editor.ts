@@ -29,6 +29,7 @@ export function createEditor(client: Client, parent: HTMLElement): Editor {
   adoptEditorStyles();
   const binding = new Binding(client);
   const access = new Compartment();
+  /** Whether the client is being told of what was typed here: its echo of that is no news. */
   let isForwarding = false;
   const view = new EditorView({
     parent,

@@ -298,7 +298,7 @@ describe("a replica that is put away", () => {
     expect([rig.own(0), rig.replica.nextNumber]).toEqual([ins(ROOT, [5, "A"], "c"), 4]);
   });
 
-  test("goes on with a rekey that was decided", () => {
+  test("goes on with a rekey that was decided, with the order in which it waits", () => {
     const first = Rig.twoSent();
     first.say(error("document_full", "never", 1));
     const rig = new Rig(Replica.restore("d", JSON.parse(JSON.stringify(first.replica.saved()))));
@@ -307,7 +307,7 @@ describe("a replica that is put away", () => {
     rig.say(greetingOfSuccessor(2, 0));
     rig.say(state(2, HI));
     expect(rig.refused).toEqual([[ins([2, "X"], [3, "A"], "a"), "document_full"]]);
-    expect([rig.sent, rig.text]).toEqual([[[1, ins(ROOT, [3, "B1"], "b")]], "bhi"]);
+    expect([rig.sent, rig.text]).toEqual([[[1, ins([2, "X"], [3, "B1"], "b")]], "hib"]);
   });
 
   test.each([

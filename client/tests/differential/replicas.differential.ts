@@ -24,7 +24,7 @@ const worlds = setting("COLLAB_WORLDS");
 const lone = setting("COLLAB_LONE");
 
 async function compare(seed: number): Promise<Statistics> {
-  const counts = { worlds: worlds ?? 2000, lone: lone ?? 400 };
+  const counts = { worlds: worlds ?? 1500, lone: lone ?? 300 };
   const args = ["--seed", seed, "--worlds", counts.worlds, "--lone", counts.lone].map(String);
   args.push("--first", String(setting("COLLAB_FIRST") ?? 0), "--steps", String(setting("COLLAB_STEPS") ?? 150));
   console.log(`collab-differential traces ${args.join(" ")}`);

@@ -9,5 +9,6 @@ export default defineConfig({
     // Else white space stays in a library.
     rolldownOptions: { output: { minify: true } },
   },
-  test: { include: ["tests/**/*.test.ts"] },
+  // A property test on a busy machine takes longer than the five seconds that are the default; none hangs.
+  test: { include: ["tests/**/*.test.ts"], testTimeout: 60_000 },
 });

@@ -67,7 +67,8 @@ export class Replica {
 
   /**
    * Takes up what `saved` put away: a replica that has not connected, with what is pending on an empty document, where
-   * it may wait for the text that it was made in.
+   * it may wait for the text that it was made in. The operations are as `decodeOp` reads them: messages and comparisons
+   * rest on the order of their fields.
    *
    * @throws {Error} if it contradicts itself.
    */

@@ -1,7 +1,7 @@
 /** Replays what the Rust replica did in the TypeScript one, and finds the first difference. */
 
-import { decodeServer, encodeClient } from "../../src/codec/index.ts";
-import type { Input, Output, ReplicaEvent } from "../../src/machine.ts";
+import { decodeOp, decodeServer, encodeClient } from "../../src/codec/index.ts";
+import type { Input, Output, ReplicaEvent, Saved } from "../../src/machine.ts";
 import type { Op } from "../../src/op.ts";
 import { Replica } from "../../src/replica/index.ts";
 import type { Digest, Line, LineInput, LineOutput, Origin, StepLine, Whole } from "./lines.ts";
@@ -58,7 +58,7 @@ export class Comparison {
     else if ("end" in line) this.#whole(replica, line.end);
     else if ("restore" in line) {
       this.#input = line;
-      const restored = Replica.restore(replica.doc, structuredClone(line.restore));
+      const restored = Replica.restore(replica.doc, asRead(line.restore));
       this.#replica = restored;
       this.#text = restored.document.text;
       this.#digest(restored, line.is);
@@ -184,4 +184,14 @@ export function same(one: unknown, other: unknown): boolean {
 
 function fields(object: object): [string, unknown][] {
   return Object.entries(object).filter(([, value]) => value !== undefined);
+}
+
+/** What was saved, with its operations as a store's are read. */
+function asRead(saved: Saved): Saved {
+  const pending = saved.pending.map(([number, op]) => {
+    const read = decodeOp(JSON.stringify(op));
+    if (!read) throw new Error(`an operation is malformed: ${JSON.stringify(op)}`);
+    return [number, read] as const;
+  });
+  return { ...structuredClone(saved), pending };
 }

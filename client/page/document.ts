@@ -125,14 +125,17 @@ class DocumentPage {
 
   #refresh(): void {
     this.#isRefreshing = false;
-    const { status, unsaved, serverSeq, clientId, doc } = this.#client;
+    const { status, unsaved, durability, serverSeq, clientId, doc } = this.#client;
     const connection = byId("connection", HTMLElement);
     connection.dataset.state = status.state;
     setText(byId("connection-words", HTMLElement), connectionWords(status));
     const saving = byId("unsaved", HTMLElement);
     saving.dataset.count = String(unsaved);
     saving.dataset.atRisk = String(unsaved > 0 && status.state !== "live" && !this.#isStored);
-    setText(saving, this.#wasJoined || unsaved > 0 ? savingWords({ status, unsaved, isStored: this.#isStored }) : "");
+    setText(
+      saving,
+      this.#wasJoined || unsaved > 0 ? savingWords({ status, unsaved, durability, isStored: this.#isStored }) : "",
+    );
     const seq = byId("server-seq", HTMLElement);
     seq.dataset.seq = String(serverSeq);
     setText(seq, `#${serverSeq.toLocaleString("en")}`);

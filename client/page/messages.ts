@@ -149,7 +149,6 @@ function isFields(value: unknown): value is Fields {
 }
 
 const NUMBERS: readonly (readonly [field: string, label: string])[] = [
-  ["server_seq", "#"],
   ["client_msg_id", "msg "],
   ["last_seen_server_seq", "last seen #"],
   ["attempt", "attempt "],
@@ -162,6 +161,12 @@ function salient(value: unknown): { readonly type: string; readonly fields: stri
     return { type: "unreadable", fields: String(value) };
   }
   const fields: string[] = [];
+  if (value.server_seq !== undefined) {
+    fields.push(`#${String(value.server_seq)}`);
+  }
+  if (isFields(value.op)) {
+    fields.push(inShort(value.op));
+  }
   for (const [field, label] of NUMBERS) {
     if (value[field] !== undefined && !(field === "count" && value[field] === 1)) {
       fields.push(`${label}${String(value[field])}`);
@@ -174,9 +179,6 @@ function salient(value: unknown): { readonly type: string; readonly fields: stri
   }
   if (typeof value.parts === "number" && value.parts > 1) {
     fields.push(`part ${String(value.part)} of ${value.parts}`);
-  }
-  if (isFields(value.op)) {
-    fields.push(inShort(value.op));
   }
   return { type: typeof value.type === "string" ? value.type : "unknown", fields: fields.join(" · ") };
 }

@@ -1,11 +1,14 @@
 /** What the page says, as sentences for people. */
 
 import type { Status } from "../src/machine.ts";
+import type { Durability } from "../src/message.ts";
 
 /** What the page knows about edits that are not durable yet. */
 export interface Saving {
   readonly status: Status;
   readonly unsaved: number;
+  /** What saved means to the server; not known before the first join. */
+  readonly durability: Durability | undefined;
   /** Whether pending edits survive a reload. */
   readonly isStored: boolean;
 }
@@ -25,10 +28,13 @@ export function connectionWords(status: Status): string {
 }
 
 /** Where the user's edits are. */
-export function savingWords({ status, unsaved, isStored }: Saving): string {
+export function savingWords({ status, unsaved, durability, isStored }: Saving): string {
   const edits = `${unsaved.toLocaleString("en")} ${unsaved === 1 ? "edit" : "edits"}`;
   if (status.state === "live") {
-    return unsaved === 0 ? "All changes saved" : edits.replace(" ", " unsaved ");
+    if (unsaved > 0) {
+      return edits.replace(" ", " unsaved ");
+    }
+    return durability === "memory" ? "All changes received, kept in memory only" : "All changes saved";
   }
   if (unsaved === 0) {
     return "Nothing unsaved";

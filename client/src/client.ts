@@ -5,6 +5,7 @@ import { Driver, type Surroundings } from "./driver.ts";
 import { Emitter } from "./events.ts";
 import { Journal } from "./journal.ts";
 import type { Delta, Status } from "./machine.ts";
+import type { Durability } from "./message.ts";
 import type { Op } from "./op.ts";
 import { watchPage } from "./page.ts";
 import { freshIdentity } from "./random.ts";
@@ -146,6 +147,11 @@ export class Client {
   /** Operations that are not known to be durable, those that earlier page loads left behind included. */
   get unsaved(): number {
     return this.#driver.replica.unacknowledgedCount + (this.#salvage?.unsaved ?? 0);
+  }
+
+  /** Where the server it last joined keeps what is saved: on its disk, or in memory until it stops. */
+  get durability(): Durability | undefined {
+    return this.#driver.replica.durability;
   }
 
   /** Who this client is in the document. Random; changes when the client has to become a new instance. */

@@ -4,5 +4,6 @@ export { Client, type ClientEvents, type ClientOptions } from "./client.ts";
 export type { WebSocketEvent, WebSocketLike } from "./connection.ts";
 export { openStore, type StoreOptions } from "./indexeddb.ts";
 export type { Delta, Identity, SavedRekey, Status } from "./machine.ts";
+export type { Durability } from "./message.ts";
 export type { Batch, Delete, Edit, ElementId, Insert, Op } from "./op.ts";
 export type { Head, Kept, Numbered, Slot, Store, Update } from "./store.ts";

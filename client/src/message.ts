@@ -39,6 +39,9 @@ export interface Sync {
 /** What a client says. */
 export type ClientMessage = Hello | OpMessage | Sync;
 
+/** Where the server keeps what it calls durable: on its disk, or in memory until it stops. */
+export type Durability = "disk" | "memory";
+
 /** Answers `hello`. Without `protocol` it is of version 1, and the rest is not there to be read. */
 export interface HelloAck {
   readonly type: "hello_ack";
@@ -47,7 +50,7 @@ export interface HelloAck {
   readonly v2?: {
     readonly term?: string;
     readonly epoch: number;
-    readonly durability: "disk" | "memory";
+    readonly durability: Durability;
     readonly last: number;
     readonly replaced_last?: number;
     readonly follows: "nothing" | "replay" | "resync";

@@ -36,7 +36,10 @@ afterEach(async () => {
 
 describe("editing", () => {
   it("shows an edit at once and counts it as unsaved until it is acknowledged", async () => {
-    const { client, told } = await live();
+    const { client, told } = connect();
+    expect(client.durability).toBe(undefined);
+    await until(() => client.status.state === "live");
+    expect(client.durability).toBe("memory");
     client.insert(0, "hello");
     expect(client.text).toBe("hello");
     expect(client.unsaved).toBe(1);

@@ -38,14 +38,24 @@ describe("words", () => {
   test("all is saved only when nothing is unsaved and the connection lives", () => {
     const all = "All changes saved";
     const live = { state: "live" } as const;
-    expect(savingWords({ status: live, unsaved: 0, isStored: true })).toBe(all);
-    expect(savingWords({ status: live, unsaved: 1, isStored: true })).toBe("1 unsaved edit");
-    expect(savingWords({ status: live, unsaved: 3, isStored: false })).toBe("3 unsaved edits");
+    expect(savingWords({ status: live, unsaved: 0, durability: "disk", isStored: true })).toBe(all);
+    expect(savingWords({ status: live, unsaved: 1, durability: "disk", isStored: true })).toBe("1 unsaved edit");
+    expect(savingWords({ status: live, unsaved: 3, durability: "disk", isStored: false })).toBe("3 unsaved edits");
     for (const state of ["offline", "connecting"] as const) {
-      expect(savingWords({ status: { state }, unsaved: 0, isStored: true })).not.toBe(all);
-      expect(savingWords({ status: { state }, unsaved: 3, isStored: true })).toBe("3 edits kept in this browser");
-      expect(savingWords({ status: { state }, unsaved: 1, isStored: false })).toBe("1 edit not kept over a reload");
+      expect(savingWords({ status: { state }, unsaved: 0, durability: "disk", isStored: true })).not.toBe(all);
+      expect(savingWords({ status: { state }, unsaved: 3, durability: "disk", isStored: true })).toBe(
+        "3 edits kept in this browser",
+      );
+      expect(savingWords({ status: { state }, unsaved: 1, durability: "disk", isStored: false })).toBe(
+        "1 edit not kept over a reload",
+      );
     }
+  });
+
+  test("what is only in the server's memory is not called saved", () => {
+    const words = savingWords({ status: { state: "live" }, unsaved: 0, durability: "memory", isStored: true });
+    expect(words).toContain("memory");
+    expect(words).not.toContain("saved");
   });
 
   test("states, ends and refusals have words, unknown ones their code", () => {

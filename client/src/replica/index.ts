@@ -10,7 +10,7 @@
 import { Document } from "../document.ts";
 import { isSameOp, oneOrBatch, opCount } from "../edit.ts";
 import type { Delta, Identity, Input, Output, ReplicaEvent, Saved, Status } from "../machine.ts";
-import type { ClientMessage, Echo, ErrorMessage, HelloAck, Resync, ServerMessage } from "../message.ts";
+import type { ClientMessage, Durability, Echo, ErrorMessage, HelloAck, Resync, ServerMessage } from "../message.ts";
 import type { Op } from "../op.ts";
 import { isWellFormed, unitCount } from "../text.ts";
 import { type Pending, Queue } from "./queue.ts";
@@ -48,6 +48,7 @@ export class Replica {
   #document = new Document();
   #lastSeen = 0;
   #term: string | undefined;
+  #durability: Durability | undefined;
   #own = new Queue();
   /** The last message number sent on this connection; infinite when only the connection's end is awaited. */
   #sent = 0;
@@ -112,6 +113,11 @@ export class Replica {
   /** The document as the application sees it. After a `replaced` event it is another object. */
   get document(): Document {
     return this.#document;
+  }
+
+  /** What durable means to the server of the last join. */
+  get durability(): Durability | undefined {
+    return this.#durability;
   }
 
   /** The last number integrated. */
@@ -395,6 +401,7 @@ export class Replica {
       this.#beginRekey().isDoubtful = true;
       return this.#giveUp();
     }
+    this.#durability = v2.durability;
     this.#inflightMax = Math.max(v2.inflight_max, 1);
     if (this.#rekey) {
       // Goes on when the state is here.

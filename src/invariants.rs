@@ -3,6 +3,108 @@
 
 use crate::id::ServerSeq;
 
+/// What must hold. The names are those of docs/protocol.md, section "Properties", but for the first, which is of no
+/// protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Property {
+    /// Structures and encoded states do not contradict themselves.
+    Sound,
+    /// Numbers are 1, 2, 3 … per document, over crashes too.
+    SequenceMonotone,
+    /// A connection receives a gap-free interval of the log, in order.
+    OrderedDelivery,
+    /// Whatever number any client learned is durable.
+    SeenIsDurable,
+    /// What a client generated is acknowledged, pending, or refused.
+    NoLostOps,
+    /// Each edit has at most one effect in the log.
+    ExactlyOnce,
+    /// The log holds only what some client generated.
+    NoPhantom,
+    /// Equal sets of operations give equal documents.
+    StrongConvergence,
+    /// Documents are the replay of the log, and of what is pending.
+    ReplicaState,
+    /// Without faults and edits everything comes to rest, converged.
+    Progress,
+    /// A local insert stands where it was put.
+    Intention,
+    /// One order of all elements agrees with every text ever displayed.
+    StrongList,
+    /// Two texts typed forwards at one place do not interleave.
+    ForwardNonInterleaving,
+    /// The log never changes.
+    LogImmutable,
+    /// A restart ends in the fold of what is durable.
+    Recovery,
+    /// Nothing exceeds its limit; what is over is refused.
+    Bounded,
+    /// What was refused for good is not sent again; everything is answered.
+    NoWedge,
+    /// A message of one document never reaches a connection of another.
+    Isolation,
+    /// Nobody mints an id that was ever minted.
+    IdFresh,
+    /// At most one live instance of a document writes.
+    OneInstance,
+    /// Nothing of an older epoch or an unknown term is integrated unrekeyed.
+    EpochSafe,
+}
+
+impl Property {
+    /// Every one.
+    pub const ALL: [Self; 21] = [
+        Self::Sound,
+        Self::SequenceMonotone,
+        Self::OrderedDelivery,
+        Self::SeenIsDurable,
+        Self::NoLostOps,
+        Self::ExactlyOnce,
+        Self::NoPhantom,
+        Self::StrongConvergence,
+        Self::ReplicaState,
+        Self::Progress,
+        Self::Intention,
+        Self::StrongList,
+        Self::ForwardNonInterleaving,
+        Self::LogImmutable,
+        Self::Recovery,
+        Self::Bounded,
+        Self::NoWedge,
+        Self::Isolation,
+        Self::IdFresh,
+        Self::OneInstance,
+        Self::EpochSafe,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sound => "Sound",
+            Self::SequenceMonotone => "SequenceMonotone",
+            Self::OrderedDelivery => "OrderedDelivery",
+            Self::SeenIsDurable => "SeenIsDurable",
+            Self::NoLostOps => "NoLostOps",
+            Self::ExactlyOnce => "ExactlyOnce",
+            Self::NoPhantom => "NoPhantom",
+            Self::StrongConvergence => "StrongConvergence",
+            Self::ReplicaState => "ReplicaState",
+            Self::Progress => "Progress",
+            Self::Intention => "Intention",
+            Self::StrongList => "StrongList",
+            Self::ForwardNonInterleaving => "ForwardNonInterleaving",
+            Self::LogImmutable => "LogImmutable",
+            Self::Recovery => "Recovery",
+            Self::Bounded => "Bounded",
+            Self::NoWedge => "NoWedge",
+            Self::Isolation => "Isolation",
+            Self::IdFresh => "IdFresh",
+            Self::OneInstance => "OneInstance",
+            Self::EpochSafe => "EpochSafe",
+        }
+    }
+}
+
 /// An invariant that does not hold, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
@@ -90,4 +192,23 @@ pub enum Violation {
     /// 11, Recovery: a restart does not end in the fold of what is durable.
     #[error("Recovery: {0}")]
     Recovery(&'static str),
+}
+
+impl Violation {
+    /// Which property does not hold.
+    pub fn property(&self) -> Property {
+        match self {
+            Self::State(_) => Property::Sound,
+            Self::Sequence { .. } => Property::SequenceMonotone,
+            Self::OrderedDelivery { .. } => Property::OrderedDelivery,
+            Self::SeenIsDurable { .. } => Property::SeenIsDurable,
+            Self::NoLostOps { .. } => Property::NoLostOps,
+            Self::ExactlyOnce { .. } => Property::ExactlyOnce,
+            Self::NoPhantom { .. } => Property::NoPhantom,
+            Self::ReplicaState { .. } | Self::ServerState { .. } => Property::ReplicaState,
+            Self::Progress { .. } => Property::Progress,
+            Self::Intention { .. } => Property::Intention,
+            Self::Recovery(_) => Property::Recovery,
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use collab_engine::world::{Choice, Config};
+use collab_model::commands;
 use collab_model::rga::RgaModel;
 use collab_model::sync::SyncModel;
 use stateright::report::WriteReporter;
@@ -21,6 +22,8 @@ struct Cli {
 enum Which {
     /// The protocol: clients, server, disk and network.
     Sync(SyncArgs),
+    /// What was wrong with the reference, found by searching.
+    Reference(commands::reference::Args),
     /// The sequence CRDT: every order of delivery.
     Rga {
         /// Replicas.
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Which::Rga { replicas, ops, run_len, duplicates } => {
             check(RgaModel { replicas, edits: ops, run_len, duplicates })
         }
+        Which::Reference(args) => commands::reference::run(args),
         Which::Sync(args) => check(SyncModel::from(args)),
     }
 }

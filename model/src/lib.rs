@@ -5,6 +5,7 @@
 //! [`World`](collab_engine::world::World) or a set of documents, and an action calls the shipped `step`.
 
 pub mod commands;
+pub mod observe;
 pub mod reference;
 pub mod rga;
 pub mod sync;

@@ -24,6 +24,8 @@ enum Which {
     Sync(SyncArgs),
     /// What was wrong with the reference, found by searching.
     Reference(commands::reference::Args),
+    /// Judges what the replicas of any editor displayed.
+    Observe(commands::observe::Args),
     /// The sequence CRDT: every order of delivery.
     Rga {
         /// Replicas.
@@ -133,6 +135,7 @@ fn main() -> ExitCode {
             check(RgaModel { replicas, edits: ops, run_len, duplicates })
         }
         Which::Reference(args) => commands::reference::run(args),
+        Which::Observe(args) => commands::observe::run(args),
         Which::Sync(args) => check(SyncModel::from(args)),
     }
 }

@@ -8,4 +8,5 @@ pub mod commands;
 pub mod observe;
 pub mod reference;
 pub mod rga;
+pub mod storage;
 pub mod sync;

@@ -22,9 +22,7 @@ struct Cli {
 enum Which {
     /// The protocol: clients, server, disk and network.
     Sync(SyncArgs),
-    /// What was wrong with the reference, found by searching.
     Reference(commands::reference::Args),
-    /// Judges what the replicas of any editor displayed.
     Observe(commands::observe::Args),
     /// The sequence CRDT: every order of delivery.
     Rga {

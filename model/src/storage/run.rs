@@ -89,9 +89,16 @@ impl StorageModel {
     /// Does one operation and judges what comes of it.
     pub(super) fn perform(&self, state: &mut StorageState, op: Op, fate: Fate) {
         let mut running = self.rebuilt(state);
+        let before = state.clone();
         let given = attempt(state, op);
         running.files.begin(fate);
         let answer = self.ask(&mut running, op, &given);
+        let is_refused = matches!(answer, Err(Refusal::Error(StoreError::NeedsRecovery)));
+        if is_refused && state.has_failed && op != Op::Close && running.files.calls().is_empty() {
+            // It was not even tried: nothing has changed.
+            *state = before;
+            return;
+        }
         match fate {
             Fate::StopsAfter(_) => {
                 state.budget.stops -= 1;
@@ -109,9 +116,7 @@ impl StorageModel {
                 state.budget.faults -= u8::from(fate != Fate::Whole);
                 match answer {
                     Ok(()) => self.done(state, &running, (op, given, fate)),
-                    Err(Refusal::Error(StoreError::NeedsRecovery)) if state.has_failed => {
-                        self.failed(state, &running, (op, given, fate));
-                    }
+                    Err(_) if is_refused && state.has_failed => self.failed(state, &running, (op, given, fate)),
                     Err(_) if op == Op::Open => state.violated = Some(Name::Recovery),
                     Err(_) => state.violated = Some(Name::Sound),
                 }

@@ -82,8 +82,8 @@ enum Left {
     Nothing,
     /// The first half.
     Half,
-    /// The length, with zeros where the bytes should be.
-    LengthOnly,
+    /// The first half, and the length of the whole, with zeros where the rest should be.
+    HalfAndLength,
     Everything,
 }
 
@@ -92,7 +92,7 @@ impl Write {
     fn outcomes(&self, length: usize) -> &'static [Left] {
         match self {
             Self::Bytes(offset, bytes) if *offset as usize + bytes.len() > length => {
-                &[Left::Nothing, Left::Half, Left::LengthOnly, Left::Everything]
+                &[Left::Nothing, Left::Half, Left::HalfAndLength, Left::Everything]
             }
             Self::Bytes(..) => &[Left::Nothing, Left::Half, Left::Everything],
             Self::Length(_) => &[Left::Nothing, Left::Everything],
@@ -103,7 +103,8 @@ impl Write {
         match (self, left) {
             (_, Left::Nothing) => {}
             (Self::Bytes(offset, bytes), Left::Half) => write_into(content, *offset, &bytes[..bytes.len() / 2]),
-            (Self::Bytes(offset, bytes), Left::LengthOnly) => {
+            (Self::Bytes(offset, bytes), Left::HalfAndLength) => {
+                write_into(content, *offset, &bytes[..bytes.len() / 2]);
                 let end = *offset as usize + bytes.len();
                 content.resize(end.max(content.len()), 0);
             }

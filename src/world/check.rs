@@ -68,14 +68,19 @@ impl World {
         }
         let Some(node) = &site.node else { return Ok(()) };
         let node_before = before.and_then(|before| before.node.as_ref());
-        let is_as_before = node_before.is_some_and(|before| node.state.is_same(&before.state));
+        let content_before = node_before.map(|before| before.state.content());
+        let is_content_as_before = content_before.is_some_and(|before| std::ptr::eq(before, node.state.content()));
         let is_disk_as_before = before.is_some_and(|before| site.disk.is_as(&before.disk));
-        if !(is_as_before && is_disk_as_before) {
+        if !is_content_as_before {
+            node.state.content().check()?;
+        }
+        if !(is_content_as_before && is_disk_as_before) {
             check_content(node, site)?;
         }
         if !is_disk_as_before {
             self.check_recovery(site)?;
         }
+        node.state.check_beside_content()?;
         self.check_idle_feeds(node, node_before)
     }
 

@@ -1,5 +1,7 @@
 //! What the server says, and what it changes.
 
+use std::sync::Arc;
+
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
 use crate::id::DocId;
@@ -134,7 +136,7 @@ impl ReplicaState {
             self.settle(*number, echo.server_seq, out);
         }
         let mut deltas = Vec::new();
-        self.document.integrate(&echo.op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
         self.last_seen = echo.server_seq;
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
@@ -166,11 +168,12 @@ impl ReplicaState {
         match self.rekey.take() {
             Some(rekey) => self.finish_rekey(rekey, joined, out),
             None => {
-                self.document = joined;
                 self.drop_settled();
+                let mut document = joined;
                 for pending in &self.pending {
-                    self.document.integrate(&pending.op, &mut Vec::new());
+                    document.integrate(&pending.op, &mut Vec::new());
                 }
+                self.document = Arc::new(document);
             }
         }
         out.push(Output::Event(Event::Replaced));

@@ -87,7 +87,7 @@ impl World {
 
     /// ForwardNonInterleaving: between an element and what was typed behind it there is nothing but what was typed
     /// behind these two (Weidner and Kleppmann, tombstones included).
-    fn check_runs(&self, site: usize, union: &Document) -> Result<(), Violation> {
+    pub(super) fn check_runs(&self, site: usize, union: &Document) -> Result<(), Violation> {
         let logged = self.sites[site].disk.log().iter().map(|entry| &entry.op);
         let ops = logged.chain(self.peers_of(site).flat_map(|(_, peer)| peer.pending_ops()));
         let mut parents: BTreeMap<ElementId, ElementId> = BTreeMap::new();
@@ -118,7 +118,7 @@ impl World {
 
     /// StrongConvergence: documents made of the same operations are the same, in whatever order each got them. Without
     /// anything pending a document is the replay of the log itself.
-    fn check_convergence(&self, site: usize) -> Result<(), Violation> {
+    pub(super) fn check_convergence(&self, site: usize) -> Result<(), Violation> {
         let part = &self.sites[site];
         let of_peers = self.peers_of(site).filter_map(|(_, peer)| Some((made_of(part, peer)?, peer.document()?)));
         let mut all: Vec<(Vec<&Edit>, &Document)> = of_peers.collect();

@@ -57,15 +57,16 @@ impl World {
     }
 
     /// A fresh run: characters that no other edit of this world inserts.
-    fn fresh_text(&self, client: usize, len: usize) -> String {
+    pub(super) fn fresh_text(&self, client: usize) -> String {
+        let is_v2 = matches!(self.peers[client], Peer::V2(_));
+        let len = if is_v2 { self.config.run_len } else { 1 };
         let nth = usize::from(self.config.edits - self.budget.edits[client]);
         let first = 0x61 + (client * usize::from(self.config.edits) + nth) * self.config.run_len;
         (0..len).filter_map(|distance| char::from_u32((first + distance) as u32)).collect()
     }
 
     fn insert(&mut self, client: usize, at: usize) {
-        let is_v2 = matches!(self.peers[client], Peer::V2(_));
-        let text = self.fresh_text(client, if is_v2 { self.config.run_len } else { 1 });
+        let text = self.fresh_text(client);
         self.budget.edits[client] -= 1;
         let sent = match &mut self.peers[client] {
             Peer::V2(replica) => {
@@ -195,7 +196,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, session: SessionId) {
+    pub(super) fn send(&mut self, session: SessionId) {
         let Some(node) = &mut self.node else { return };
         let Node { state, ring, feeds, kept } = &mut **node;
         let Some(feed) = feeds.get_mut(&session) else { return };

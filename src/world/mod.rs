@@ -12,6 +12,7 @@ mod landmarks;
 mod peer;
 mod tap;
 mod v1;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use disk::Disk;
 pub use landmarks::Landmark;
 pub use peer::{Ledger, Peer, Replica};
 pub use v1::V1Client;
+pub use view::{Kind, LinkView};
 
 /// What a world is made of, and how often what may happen in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,7 +126,7 @@ pub struct Budget {
 }
 
 /// Something that may happen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Action {
     /// A client types a fresh run at a position.
     Insert(usize, usize),
@@ -162,8 +164,10 @@ pub enum Action {
 
 /// A frame on its way to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Frame {
+pub enum Frame {
+    /// A message.
     Message(ServerMessage),
+    /// The end of the connection, with its code.
     Close(u16),
 }
 

@@ -5,10 +5,11 @@ mod say;
 mod situations;
 mod table;
 
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use collab_engine::invariants::Property;
+use collab_engine::invariants::{Property, Violation};
 use collab_engine::world::{Action, Config, World};
 use stateright::Model;
 
@@ -31,6 +32,31 @@ pub struct SyncState {
     pub world: World,
     /// What does not hold in it: computed once, when the state is made.
     pub violated: Option<Property>,
+    /// Why not.
+    pub evidence: Evidence,
+}
+
+/// The evidence of a violation, for people. No part of the state: states that differ in nothing else are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence(Option<Arc<str>>);
+
+impl PartialEq for Evidence {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Evidence {}
+
+impl Hash for Evidence {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Evidence {
+    /// What was found.
+    pub fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
 }
 
 impl SyncModel {
@@ -45,9 +71,12 @@ impl SyncModel {
         &self.config
     }
 
-    fn judge(world: World) -> SyncState {
-        let violated = world.check().err().map(|violation| violation.property());
-        SyncState { world, violated }
+    fn judge(world: World, verdict: Result<(), Violation>) -> SyncState {
+        let Err(violation) = verdict else { return SyncState { world, violated: None, evidence: Evidence::default() } };
+        let (property, text) = (violation.property(), violation.to_string());
+        // Most violations begin with the name, which stands beside the evidence wherever it is shown.
+        let text = text.strip_prefix(&format!("{}: ", property.name())).unwrap_or(&text);
+        SyncState { world, violated: Some(property), evidence: Evidence(Some(text.into())) }
     }
 }
 
@@ -68,7 +97,9 @@ impl Model for SyncModel {
     type Action = Action;
 
     fn init_states(&self) -> Vec<SyncState> {
-        vec![Self::judge(World::new(&self.config))]
+        let world = World::new(&self.config);
+        let verdict = world.check();
+        vec![Self::judge(world, verdict)]
     }
 
     /// What may happen; where nothing can fail any more, deliveries that commute with everything else come first.
@@ -93,19 +124,21 @@ impl Model for SyncModel {
             let mut world = state.world.clone();
             world.apply(&action);
             situations::meet(&self.watch, &state.world, &action, &world);
-            Self::judge(world)
+            let verdict = world.check_after(&state.world);
+            Self::judge(world, verdict)
         }));
-        Some(next.unwrap_or_else(|_| SyncState { world: state.world.clone(), violated: Some(Property::Sound) }))
+        let panicked = || {
+            let evidence = Evidence(Some("the functions under test panicked; what they said stands above".into()));
+            SyncState { world: state.world.clone(), violated: Some(Property::Sound), evidence }
+        };
+        Some(next.unwrap_or_else(|_| panicked()))
     }
 
     /// Every property of the engine. Progress is checked where nothing is left to do but edits and faults: then
     /// everybody must have converged. That it comes to this is checked on the explored graph.
     fn properties(&self) -> Vec<stateright::Property<Self>> {
-        named!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20)
-    }
-
-    fn format_action(&self, action: &Action) -> String {
-        format!("{action:?}")
+        // Those that a violation of a world can name: to list one that nothing checks would be to claim it.
+        named!(0 1 2 3 4 5 6 8 9 10 14)
     }
 }
 
@@ -115,12 +148,7 @@ impl Explorable for SyncModel {
     }
 
     fn violation(&self, state: &SyncState) -> Option<(&'static str, String)> {
-        let property = state.violated?;
-        let evidence = match state.world.check() {
-            Err(violation) => violation.to_string(),
-            Ok(()) => "The functions under test panicked; what they said stands above.".to_owned(),
-        };
-        Some((property.name(), evidence))
+        state.violated.map(|property| (property.name(), state.evidence.text().to_owned()))
     }
 
     fn enabled(&self, state: &SyncState) -> Vec<Action> {
@@ -132,11 +160,16 @@ impl Explorable for SyncModel {
     }
 
     fn unsettled(&self, state: &SyncState) -> Option<String> {
-        state.world.check().err().map(|violation| violation.to_string())
+        let verdict = state.world.check();
+        verdict.err().map(|violation| violation.to_string())
     }
 
     fn sentence(&self, before: &SyncState, action: &Action) -> String {
         say::sentence(&before.world, action)
+    }
+
+    fn translate(&self, before: &SyncState, action: &Action, here: &SyncState) -> Action {
+        say::translate(&before.world, action, &here.world)
     }
 
     fn table(&self, state: &SyncState) -> String {

@@ -1,6 +1,6 @@
 //! Read-only looks at a world, for tables, charts and stories. Nothing here decides anything.
 
-use super::{Action, Frame, Link, World};
+use super::{Action, Frame, Link, Shared, World};
 use crate::id::{ServerSeq, SessionId};
 use crate::protocol::message::ClientMessage;
 
@@ -46,7 +46,7 @@ pub struct LinkView<'a> {
     /// Whose.
     pub client: usize,
     /// What the client sent and the server has not processed, oldest first.
-    pub up: Vec<&'a ClientMessage>,
+    pub up: Vec<&'a Shared<ClientMessage>>,
     /// What the server sent and the client has not processed, oldest first.
     pub down: Vec<&'a Frame>,
     /// Whether the client's end is open.
@@ -76,7 +76,11 @@ impl World {
             down: link.down.iter().collect(),
             is_client_open: link.is_client_open,
             is_server_open: link.is_server_open,
-            cursor: self.node.as_ref().and_then(|node| node.feeds.get(&session)).map(|feed| feed.cursor()),
+            cursor: self.sites[link.site]
+                .node
+                .as_ref()
+                .and_then(|node| node.feeds.get(&session))
+                .map(|feed| feed.cursor()),
         }
     }
 
@@ -96,10 +100,5 @@ impl World {
     /// How many edits each client may still make.
     pub fn edits_left(&self) -> &[u8] {
         &self.budget.edits
-    }
-
-    /// The largest number that any client was told, in whatever message.
-    pub fn told(&self) -> ServerSeq {
-        self.told
     }
 }

@@ -54,6 +54,12 @@ pub trait Explorable:
     /// Says what an action does, as a sentence.
     fn sentence(&self, before: &Self::State, action: &Self::Action) -> String;
 
+    /// The action that does here what another one did in `before`: numbers given on the way may differ.
+    fn translate(&self, before: &Self::State, action: &Self::Action, here: &Self::State) -> Self::Action {
+        let _ = (before, here);
+        action.clone()
+    }
+
     /// The state as a small table of plain text.
     fn table(&self, state: &Self::State) -> String;
 

@@ -1,6 +1,7 @@
 //! From a violating run to a story that a person can follow: short, numbered, in sentences.
 
 use serde_json::Value;
+use stateright::Model;
 
 use super::bounds::Bounds;
 use super::explicit::{Bound, Moves, explore, fingerprint};
@@ -28,41 +29,47 @@ pub struct Story {
     pub actions: Vec<Value>,
 }
 
+/// An action, and the state that it was first taken in.
+type Taken<M> = (<M as Model>::State, <M as Model>::Action);
+
 /// Follows actions from the beginning, and passes over those that are not enabled; ends at a violation. What was
-/// carried out, and the last state.
-pub fn follow_leniently<M: Explorable>(model: &M, actions: &[M::Action]) -> (Vec<M::Action>, M::State) {
+/// carried out, and whether it ended so.
+fn follow_leniently<M: Explorable>(model: &M, wanted: &[Taken<M>]) -> (Vec<Taken<M>>, bool) {
     let mut state = model.init_states().swap_remove(0);
-    let mut done = Vec::new();
-    for action in actions {
-        if model.violation(&state).is_some() {
-            break;
-        }
-        if let Some(next) = follow(model, &state, action) {
-            state = next;
-            done.push(action.clone());
+    let mut taken = Vec::new();
+    for (before, action) in wanted {
+        let action = model.translate(before, action, &state);
+        if let Some(next) = follow(model, &state, &action) {
+            taken.push((std::mem::replace(&mut state, next), action));
+            if model.violation(&state).is_some() {
+                return (taken, true);
+            }
         }
     }
-    (done, state)
+    (taken, false)
 }
 
 /// Leaves out what a violation does not need: long stretches first, then single actions, until nothing can go.
 pub fn minimise<M: Explorable>(model: &M, actions: &[M::Action]) -> Vec<M::Action> {
-    let (mut best, _) = follow_leniently(model, actions);
+    let mut best = Vec::new();
+    let mut state = model.init_states().swap_remove(0);
+    for action in actions {
+        let Some(next) = model.next_state(&state, action.clone()) else { continue };
+        best.push((std::mem::replace(&mut state, next), action.clone()));
+    }
     let mut stretch = best.len().div_ceil(2).max(1);
     loop {
-        let mut at = 0;
-        let before = best.len();
+        let (mut at, before) = (0, best.len());
         while at < best.len() {
             let end = (at + stretch).min(best.len());
             let rest: Vec<_> = best[..at].iter().chain(&best[end..]).cloned().collect();
-            let (done, state) = follow_leniently(model, &rest);
-            match model.violation(&state) {
-                Some(_) if done.len() < best.len() => best = done,
+            match follow_leniently(model, &rest) {
+                (taken, true) if taken.len() < best.len() => best = taken,
                 _ => at += stretch,
             }
         }
         match (stretch, best.len() < before) {
-            (1, false) => return best,
+            (1, false) => return best.into_iter().map(|(_, action)| action).collect(),
             (1, true) => {}
             _ => stretch = stretch.div_ceil(2),
         }

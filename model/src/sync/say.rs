@@ -63,6 +63,26 @@ pub(super) fn sentence(world: &World, action: &Action) -> String {
     }
 }
 
+/// The same action on the connection that is here what its own was in `before`: sessions are numbered as they open.
+pub(super) fn translate(before: &World, action: &Action, here: &World) -> Action {
+    let renamed = |session: &SessionId| {
+        let of_client = |world: &World, client| world.links().filter(|link| link.client == client).collect::<Vec<_>>();
+        let Some(link) = before.link(*session) else { return *session };
+        let nth_last = of_client(before, link.client).iter().rev().position(|other| other.session == *session);
+        let there = of_client(here, link.client);
+        nth_last.and_then(|nth| there.iter().rev().nth(nth)).map_or(*session, |same| same.session)
+    };
+    match action {
+        Action::Up(session) => Action::Up(renamed(session)),
+        Action::Send(session) => Action::Send(renamed(session)),
+        Action::Deliver(session) => Action::Deliver(renamed(session)),
+        Action::Break(session) => Action::Break(renamed(session)),
+        Action::Notice(session) => Action::Notice(renamed(session)),
+        Action::Swap(session) => Action::Swap(renamed(session)),
+        other => other.clone(),
+    }
+}
+
 fn unsynced(count: usize) -> String {
     if count == 1 { "1 entry is".to_owned() } else { format!("{count} entries are") }
 }
@@ -102,7 +122,7 @@ pub(super) fn up(message: &ClientMessage) -> String {
 pub(super) fn down(frame: &Frame) -> String {
     match frame {
         Frame::Close(code) => format!("close {code}"),
-        Frame::Message(message) => match message {
+        Frame::Message(message) => match &**message {
             ServerMessage::HelloAck(ack) => {
                 let last = ack.v2.as_ref().map_or_else(String::new, |HelloAckV2 { last, .. }| format!(", last {last}"));
                 format!("hello_ack (head {}{last})", ack.server_seq.0)

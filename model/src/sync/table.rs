@@ -13,8 +13,7 @@ pub(super) fn table(state: &SyncState) -> String {
     let world = &state.world;
     let mut table = String::new();
     if let Some(property) = state.violated {
-        let evidence = world.check().err().map_or_else(|| "a panic".to_owned(), |violation| violation.to_string());
-        let _ = writeln!(table, "VIOLATED   {}: {evidence}\n", property.name());
+        let _ = writeln!(table, "VIOLATED   {}: {}\n", property.name(), state.evidence.text());
     }
     let _ = writeln!(table, "{:<10} {:<10} {:<10} {:>4}  pending", "", "text", "status", "seen");
     for (client, peer) in world.peers().iter().enumerate() {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::bounds::Bounds;
 use super::run::{Ending, OnGraph, Outcome, Verdict, thousands};
+use super::watch::Situation;
 
 /// A run with what it was of.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Result {
     /// The whole table.
     pub fn print(&self) {
         let outcome = &self.outcome;
-        println!("\n{}  ({})", self.bounds.describe(), self.bounds.command());
+        println!("\n{} ({})", self.bounds.describe(), self.bounds.command());
         let memory = outcome.peak_mb.map_or_else(|| "unknown".to_owned(), |used| format!("{} MB", thousands(used)));
         println!(
             "  {} states, {} steps, depth {}, {:.1} s, peak memory {memory}, odds that two states were taken for one {:.0e}",
@@ -58,13 +59,16 @@ impl Result {
             println!("  always     {name:<46} {verdict}");
         }
         self.print_progress();
-        for (what, times) in outcome.met.iter().filter(|(what, times)| what.is_required || *times > 0) {
+        // What a search did not come by before it was over says nothing.
+        let is_over = outcome.ending == Ending::Complete;
+        let is_listed = |(what, times): &&(Situation, u64)| *times > 0 || (what.is_required && is_over);
+        for (what, times) in outcome.met.iter().filter(is_listed) {
             let times = if *times > 0 { format!("in {} steps", thousands(*times)) } else { "NEVER".to_owned() };
             let required = if what.is_required { "required" } else { "" };
             println!("  sometimes  {:<75} {times:<22} {required}", what.name);
         }
         let unmet = outcome.met.iter().filter(|(what, times)| !what.is_required && *times == 0).count();
-        if unmet > 0 {
+        if unmet > 0 && is_over {
             println!("  ({unmet} more situations were not met and are not required within these bounds)");
         }
         println!("  {}", self.conclusion());

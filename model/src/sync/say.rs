@@ -66,11 +66,15 @@ pub(super) fn sentence(world: &World, action: &Action) -> String {
 /// The same action on the connection that is here what its own was in `before`: sessions are numbered as they open.
 pub(super) fn translate(before: &World, action: &Action, here: &World) -> Action {
     let renamed = |session: &SessionId| {
-        let of_client = |world: &World, client| world.links().filter(|link| link.client == client).collect::<Vec<_>>();
         let Some(link) = before.link(*session) else { return *session };
-        let nth_last = of_client(before, link.client).iter().rev().position(|other| other.session == *session);
-        let there = of_client(here, link.client);
-        nth_last.and_then(|nth| there.iter().rev().nth(nth)).map_or(*session, |same| same.session)
+        let newest_first = |world: &World| -> Vec<SessionId> {
+            let own = world.links().filter(|other| other.client == link.client);
+            let mut sessions: Vec<_> = own.map(|other| other.session).collect();
+            sessions.reverse();
+            sessions
+        };
+        let nth = newest_first(before).iter().position(|other| other == session);
+        nth.and_then(|nth| newest_first(here).get(nth).copied()).unwrap_or(*session)
     };
     match action {
         Action::Up(session) => Action::Up(renamed(session)),

@@ -87,9 +87,14 @@ fn step(world: &mut World, path: &mut Vec<Action>, action: Action, met: &mut Met
 }
 
 /// One of the actions that may happen. Every third is of any kind; else the edits, of which there is one for every
-/// place in the text, would use up the walk before much of what they cause has happened.
+/// place in the text, would use up the walk before much of what they cause has happened. Two messages under way that can
+/// change places are a rare thing, so they do.
 fn chosen(world: &World, choice: u16) -> Option<Action> {
     let (kind, index) = (choice % 3, usize::from(choice / 3));
+    let swap = || world.enabled().into_iter().find(|action| matches!(action, Action::Swap(_)));
+    if let Some(swap) = (kind == 1).then(swap).flatten() {
+        return Some(swap);
+    }
     let mut actions = if kind == 0 { Vec::new() } else { world.enabled_progress() };
     if actions.is_empty() {
         actions = world.enabled();

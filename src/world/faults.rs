@@ -89,9 +89,10 @@ impl World {
         site.histories += 1;
         let head = site.disk.head();
         site.told = site.told.min(head);
+        let log = site.disk.log.clone();
         for client in 0..self.peers.len() {
             if let (0, Peer::V2(replica)) = (self.site_of(client), &mut self.peers[client])
-                && replica.knows_beyond(head)
+                && replica.knows_beyond(&log.fold().content)
             {
                 replica.to_mut().is_astray = true;
             }

@@ -6,7 +6,7 @@ use super::{Action, Frame, Peer, Shared, World};
 use crate::id::{ServerSeq, SessionId};
 use crate::protocol::client::{Pending, Status};
 use crate::protocol::feed::{Feed, Next};
-use crate::protocol::message::{ClientMessage, ServerMessage, Version};
+use crate::protocol::message::{ClientMessage, MessageId, ServerMessage, Version};
 
 /// Something worth having met on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -280,9 +280,10 @@ impl World {
                 let asks = hello.v2.as_ref().is_some_and(|v2| v2.resync);
                 (is_kept && !asks && hello.last_seen < node.state.tentative_head()).then_some(Landmark::ReplayTooLong)
             }
-            _ if was_closed && node.state.content().document.waiting_count() > 0 => {
-                let limit = self.limits.waiting_per_document_max.min(self.limits.waiting_per_client_max) as usize;
-                let is_full = node.state.content().document.waiting_count() >= limit;
+            ClientMessage::Op(op) if was_closed && matches!(op.message, MessageId::Text(_)) => {
+                // An honest version 1 client is refused for nothing else.
+                let is_full =
+                    node.state.content().document.waiting_count() > 0 || self.sites[link.site].disk.has_unsynced();
                 Some(if is_full { Landmark::WaitingFull } else { Landmark::Refused })
             }
             _ if was_closed => Some(Landmark::Refused),

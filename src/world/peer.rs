@@ -3,8 +3,9 @@
 use super::shared::Shared;
 use super::tap::Tap;
 use super::v1::V1Client;
+use crate::content::Content;
 use crate::document::Document;
-use crate::id::{DocId, ReplicaId, ServerSeq, SessionId};
+use crate::id::{DocId, ReplicaId, SessionId};
 use crate::invariants::Violation;
 use crate::op::Op;
 use crate::protocol::client::{Event, Identity, Input, Output, Pending, ReplicaState, Status, Timer};
@@ -227,10 +228,11 @@ impl Replica {
         self.step(Input::Sync { nonce }).0
     }
 
-    /// Whether it has seen, or was told that it will see, more than there is up to `head`.
-    pub(super) fn knows_beyond(&self, head: ServerSeq) -> bool {
-        let is_beyond = |pending: &Pending| pending.settled.is_some_and(|at| at > head);
-        self.state.last_seen() > head || self.state.pending().any(is_beyond)
+    /// Whether it has seen, or was told of, more than a document holds.
+    pub(super) fn knows_beyond(&self, content: &Content) -> bool {
+        let last = content.clients.get(&self.state.identity().client).map_or(0, |record| record.last);
+        let is_beyond = |pending: &Pending| pending.settled.is_some() && pending.number > last;
+        self.state.last_seen() > content.head || self.state.pending().any(is_beyond)
     }
 
     /// Makes a local edit; what it sends.

@@ -6,7 +6,7 @@ use crate::protocol::feed::Feed;
 use crate::protocol::message::ClientMessage;
 
 /// Something that may happen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Action {
     /// A client types a fresh run at a position.
     Insert(usize, usize),

@@ -54,7 +54,9 @@ impl World {
     }
 
     /// A fresh run: characters that no other edit of this world inserts.
-    fn fresh_text(&self, client: usize, len: usize) -> String {
+    pub(super) fn fresh_text(&self, client: usize) -> String {
+        let is_v2 = matches!(self.peers[client], Peer::V2(_));
+        let len = if is_v2 { self.config.run_len } else { 1 };
         let nth = usize::from(self.config.edits - self.budget.edits[client]);
         let first = 0x61 + (client * usize::from(self.config.edits) + nth) * self.config.run_len;
         (0..len).filter_map(|distance| char::from_u32((first + distance) as u32)).collect()
@@ -62,8 +64,7 @@ impl World {
 
     fn insert(&mut self, client: usize, at: usize) {
         let before = self.peers[client].clone();
-        let is_v2 = matches!(self.peers[client], Peer::V2(_));
-        let text = self.fresh_text(client, if is_v2 { self.config.run_len } else { 1 });
+        let text = self.fresh_text(client);
         self.budget.to_mut().edits[client] -= 1;
         let sent = match &mut self.peers[client] {
             Peer::V2(replica) => {

@@ -21,6 +21,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 mod v1;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -42,11 +43,14 @@ pub use landmarks::Landmark;
 pub use peer::{Ledger, Peer, Replica};
 pub use shared::Shared;
 pub use v1::V1Client;
+pub use view::{Kind, LinkView};
 
 /// A frame on its way to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Frame {
+pub enum Frame {
+    /// A message.
     Message(Shared<ServerMessage>),
+    /// The end of the connection, with its code.
     Close(u16),
 }
 

@@ -5,6 +5,7 @@
 //! [`World`](collab_engine::world::World) or a set of documents, and an action calls the shipped `step`.
 
 pub mod commands;
+pub mod engine;
 pub mod observe;
 pub mod reference;
 pub mod rga;

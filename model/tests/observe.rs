@@ -41,7 +41,7 @@ fn record(history: &mut History, replicas: &Replicas) {
 /// double deliveries included.
 #[test]
 fn what_shipped_documents_display_has_one_order() {
-    let model = RgaModel { replicas: 3, edits: 8, run_len: 3, duplicates: 2 };
+    let model = RgaModel::new(3, 8, 3, 2);
     for seed in 0..60 {
         let mut random_state = seed;
         let mut history = History::default();

@@ -146,8 +146,8 @@ impl FileNode {
         unsynced.for_each(|(_, certainty)| *certainty = as_what);
     }
 
-    /// The contents that a crash may leave, each once.
-    fn outcomes(&self) -> BTreeSet<Vec<u8>> {
+    /// The files that a crash may make of it, each once.
+    fn outcomes(&self) -> Vec<Self> {
         let mut contents = BTreeSet::from([self.base.to_vec()]);
         for (write, certainty) in &self.writes {
             let mut next = BTreeSet::new();
@@ -164,7 +164,7 @@ impl FileNode {
             }
             contents = next;
         }
-        contents
+        contents.into_iter().map(Self::durable).collect()
     }
 
     fn durable(content: Vec<u8>) -> Self {
@@ -192,14 +192,14 @@ impl Disk {
         let mut disks = BTreeSet::new();
         let mut choices = Vec::new();
         let doubts = self.doubts();
+        let outcomes: Vec<Vec<FileNode>> = self.files.iter().map(FileNode::outcomes).collect();
         for names in 0..1_u64 << doubts {
-            let (names_left, _) = self.names_after(names);
+            let (names_left, dirs) = self.names_after(names);
             let nodes: BTreeSet<usize> = names_left.values().copied().collect();
-            let contents: u64 = nodes.iter().map(|node| self.files[*node].outcomes().len() as u64).product();
+            let contents: u64 = nodes.iter().map(|node| outcomes[*node].len() as u64).product();
             for content in 0..contents {
-                let choice = names | content << doubts;
-                if disks.insert(self.crash(choice)) {
-                    choices.push(choice);
+                if disks.insert(Self::left(&names_left, &dirs, content, |node| &outcomes[node])) {
+                    choices.push(names | content << doubts);
                 }
             }
         }
@@ -210,20 +210,27 @@ impl Disk {
     /// content each file has.
     pub fn crash(&self, choice: u64) -> Self {
         let (names, dirs) = self.names_after(choice);
-        let nodes: BTreeSet<usize> = names.values().copied().collect();
-        let mut rest = choice >> self.doubts();
+        let outcomes: Vec<Vec<FileNode>> = self.files.iter().map(FileNode::outcomes).collect();
+        Self::left(&names, &dirs, choice >> self.doubts(), |node| &outcomes[node])
+    }
+
+    fn left<'a>(
+        names: &BTreeMap<PathBuf, usize>,
+        dirs: &BTreeSet<PathBuf>,
+        mut content: u64,
+        outcomes: impl Fn(usize) -> &'a [FileNode],
+    ) -> Self {
         let mut left: BTreeMap<usize, FileNode> = BTreeMap::new();
-        for node in nodes {
-            let outcomes = self.files[node].outcomes();
-            let content = outcomes.iter().nth((rest % outcomes.len() as u64) as usize).cloned().unwrap_or_default();
-            rest /= outcomes.len() as u64;
-            left.insert(node, FileNode::durable(content));
+        for node in names.values().copied().collect::<BTreeSet<usize>>() {
+            let outcomes = outcomes(node);
+            left.insert(node, outcomes[(content % outcomes.len() as u64) as usize].clone());
+            content /= outcomes.len() as u64;
         }
         let mut disk = Self {
             files: names.values().map(|node| left.remove(node).unwrap_or_default()).collect(),
-            names: names.into_keys().zip(0..).collect(),
+            names: names.keys().cloned().zip(0..).collect(),
             durable_dirs: dirs.clone(),
-            dirs,
+            dirs: dirs.clone(),
             ..Self::default()
         };
         disk.durable_names = disk.names.clone();

@@ -6,5 +6,8 @@
 
 pub mod commands;
 pub mod engine;
+pub mod observe;
+pub mod reference;
 pub mod rga;
+pub mod storage;
 pub mod sync;

@@ -6,6 +6,8 @@
 pub mod check;
 pub mod explore;
 pub mod graph;
+pub mod observe;
+pub mod reference;
 pub mod replay;
 pub mod simulate;
 

@@ -22,6 +22,8 @@ impl ReplicaState {
             ServerMessage::Echo(echo) => self.on_echo(echo, out),
             ServerMessage::Ack { message, server_seq, .. } if self.status == Status::Live && self.is_due(message) => {
                 self.settle(message, server_seq, out);
+                self.last_seen =
+                    if mutated!(AckMovesLastSeen) { self.last_seen.max(server_seq) } else { self.last_seen };
                 self.progressed(out);
             }
             ServerMessage::Synced { nonce, .. } if self.status == Status::Live => {
@@ -77,7 +79,7 @@ impl ReplicaState {
             rekey.replaced_last = v2.replaced_last;
             return;
         }
-        self.settle(v2.last, ack.server_seq, out);
+        self.settle(v2.last + u64::from(mutated!(GreetingAcknowledgesOneMore)), ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
         // would be asked for the whole state several times a second, for ever.
         if self.pending.is_empty() && !self.wants_resync {
@@ -123,7 +125,8 @@ impl ReplicaState {
         if self.status != Status::Live || !follows {
             return self.protocol_error(out);
         }
-        if let (true, MessageId::Number(number)) = (echo.origin == self.identity.client, &echo.message)
+        if let (true, MessageId::Number(number)) =
+            (echo.origin == self.identity.client || mutated!(AnybodysEchoAcknowledges), &echo.message)
             && *number > self.forgotten
         {
             let is_own =
@@ -135,7 +138,7 @@ impl ReplicaState {
         }
         let mut deltas = Vec::new();
         self.document.integrate(&echo.op, &mut deltas);
-        self.last_seen = echo.server_seq;
+        self.last_seen = if mutated!(EchoNotCounted) { self.last_seen } else { echo.server_seq };
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
             out.push(Output::Event(Event::Changed(deltas)));
@@ -168,7 +171,7 @@ impl ReplicaState {
             None => {
                 self.document = joined;
                 self.drop_settled();
-                for pending in &self.pending {
+                for pending in self.pending.iter().filter(|_| !mutated!(ResyncForgetsPending)) {
                     self.document.integrate(&pending.op, &mut Vec::new());
                 }
             }

@@ -1,0 +1,10 @@
+//! Named single faults of the shipped functions, and what notices each of them.
+
+mod arenas;
+mod cluster;
+mod search;
+mod sequence;
+mod strangers;
+
+pub use arenas::{Arena, System};
+pub use search::{Bounds, Killer, Outcome};

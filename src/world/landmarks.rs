@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Frame, Peer, World};
+use super::{Action, Frame, Peer, Shared, World};
 use crate::id::SessionId;
 use crate::protocol::client::Pending;
 use crate::protocol::feed::{Feed, Next};
@@ -90,7 +90,7 @@ impl World {
             Action::Up(session) => met.extend(self.met_by_message(*session, after)),
             Action::Send(session) => self.met_by_sending(*session, after, &mut met),
             Action::Deliver(session) => met.extend(self.met_by_delivery(*session)),
-            Action::Foreign if self.disk.has_unsynced() => {
+            Action::Foreign if self.disk().has_unsynced() => {
                 let was_closed = after.server_sessions() < self.server_sessions();
                 met.insert(if was_closed { Landmark::ConflictClosed } else { Landmark::Conflict });
             }
@@ -99,7 +99,7 @@ impl World {
                 let is_open = |pending: &Pending| pending.sent_as.is_some() && pending.settled.is_none();
                 met.extend(replica.state.pending().any(is_open).then_some(Landmark::ReloadedWithPending));
             }
-            Action::Crash(survivors) if *survivors < self.disk.unsynced_count() => {
+            Action::Crash(survivors) if *survivors < self.disk().unsynced_count() => {
                 met.insert(Landmark::LostInCrash);
             }
             _ => {}
@@ -117,14 +117,15 @@ impl World {
     }
 
     fn met_by_message(&self, session: SessionId, after: &World) -> Option<Landmark> {
-        let (link, node) = (self.links.get(&session)?, self.node.as_ref()?);
+        let link = self.links.get(&session)?;
+        let node = self.sites[link.site].node.as_ref()?;
         let head = |world: &Self| world.server().map(crate::protocol::server::ServerState::tentative_head);
         let was_closed = after.server_sessions() < self.server_sessions();
-        match link.up.front()? {
+        match &**link.up.front()? {
             ClientMessage::Hello(_) if was_closed => {
                 // A refused one leaves the others alone.
-                let feeds = &after.node.as_ref()?.feeds;
-                let is_closed = |(other, feed): (&SessionId, &Feed)| feeds.get(other) != Some(feed);
+                let feeds = &after.sites[link.site].node.as_ref()?.feeds;
+                let is_closed = |(other, feed): (&SessionId, &Shared<Feed>)| feeds.get(other) != Some(feed);
                 let takes_over = node.feeds.iter().any(is_closed);
                 Some(if takes_over { Landmark::TakenOver } else { Landmark::Refused })
             }
@@ -138,12 +139,13 @@ impl World {
     }
 
     fn met_by_sending(&self, session: SessionId, after: &World, met: &mut BTreeSet<Landmark>) {
-        let Some(node) = &self.node else { return };
+        let Some(site) = self.links.get(&session).map(|link| &self.sites[link.site]) else { return };
+        let Some(node) = &site.node else { return };
         let Some(feed) = node.feeds.get(&session) else { return };
-        let mut asked = feed.clone();
+        let mut asked = Feed::clone(feed);
         match asked.next(&node.ring, &self.limits) {
-            Next::ReadLog { after } if self.disk.read(after).is_some() => {
-                let is_inside = self.disk.read(after).is_some_and(|entry| entry.before() < after);
+            Next::ReadLog { after } if site.disk.read(after).is_some() => {
+                let is_inside = site.disk.read(after).is_some_and(|entry| entry.before() < after);
                 met.insert(if is_inside { Landmark::JoinedInsideEntry } else { Landmark::ReplayFromLog });
             }
             Next::ReadLog { .. } => {
@@ -159,18 +161,23 @@ impl World {
             }
             _ => {}
         }
-        let cursor = |world: &Self| world.node.as_ref()?.feeds.get(&session).map(Feed::cursor);
+        let cursor = |world: &Self| {
+            let link = world.links.get(&session)?;
+            world.sites[link.site].node.as_ref()?.feeds.get(&session).map(|feed| feed.cursor())
+        };
         let moved = cursor(after) > cursor(self);
-        let Some(frame) = after.links.get(&session).and_then(|link| link.down.back()) else { return };
-        match frame {
+        let Some(Frame::Message(message)) = after.links.get(&session).and_then(|link| link.down.back()) else { return };
+        match &**message {
             // An answer to a question does not move the cursor.
-            Frame::Message(ServerMessage::Ack { .. }) if moved => {
+            ServerMessage::Ack { .. } if moved => {
                 met.insert(Landmark::OwnAnsweredBehindResync);
             }
-            Frame::Message(ServerMessage::Echo(echo)) if moved && feed.version() == Version::V1 => {
+            ServerMessage::Echo(echo) if moved && feed.version() == Version::V1 => {
                 let is_covered = |frame: &Frame| match frame {
-                    Frame::Message(ServerMessage::ResyncText { server_seq, .. }) => *server_seq >= echo.server_seq,
-                    Frame::Message(_) | Frame::Close(_) => false,
+                    Frame::Message(message) => {
+                        matches!(&**message, ServerMessage::ResyncText { server_seq, .. } if *server_seq >= echo.server_seq)
+                    }
+                    Frame::Close(_) => false,
                 };
                 let link = &after.links[&session];
                 let last_seen = match &after.peers[link.client] {
@@ -181,10 +188,10 @@ impl World {
                     met.insert(Landmark::OwnEchoedBehindResync);
                 }
             }
-            Frame::Message(ServerMessage::Resync(resync)) if resync.server_seq < node.ring.head() => {
+            ServerMessage::Resync(resync) if resync.server_seq < node.ring.head() => {
                 met.insert(Landmark::ResyncBehindHead);
             }
-            Frame::Message(_) | Frame::Close(_) => {}
+            _ => {}
         }
     }
 
@@ -193,9 +200,10 @@ impl World {
         let Peer::V2(replica) = &self.peers[link.client] else { return None };
         let mut open = replica.state.pending().filter(|pending| pending.settled.is_none()).peekable();
         open.peek()?;
-        match link.down.front()? {
-            Frame::Message(ServerMessage::Resync(_)) => Some(Landmark::ResyncWithPending),
-            Frame::Message(ServerMessage::HelloAck(ack)) if replica.state.is_rekeying() => {
+        let Frame::Message(message) = link.down.front()? else { return None };
+        match &**message {
+            ServerMessage::Resync(_) => Some(Landmark::ResyncWithPending),
+            ServerMessage::HelloAck(ack) if replica.state.is_rekeying() => {
                 let last = ack.v2.as_ref()?.replaced_last.unwrap_or(0);
                 let was_accepted = open.any(|pending| pending.number <= last);
                 Some(match was_accepted {
@@ -203,7 +211,7 @@ impl World {
                     false => Landmark::RekeyedWithNothingAccepted,
                 })
             }
-            Frame::Message(_) | Frame::Close(_) => None,
+            _ => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The clients of a world, with a ledger of what became of every edit.
 
+use super::shared::Shared;
 use super::tap::Tap;
 use super::v1::V1Client;
 use crate::id::{DocId, ReplicaId, SessionId};
@@ -22,9 +23,9 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// Speaks version 2: the shipped replica.
-    V2(Box<Replica>),
+    V2(Shared<Replica>),
     /// Speaks version 1: a plain client as the reference's contract describes it.
-    V1(Box<V1Client>),
+    V1(Shared<V1Client>),
 }
 
 /// A version 2 client.
@@ -56,11 +57,11 @@ impl Peer {
             identities: 0,
         };
         replica.step(Input::Start);
-        Self::V2(Box::new(replica))
+        Self::V2(Shared::new(replica))
     }
 
     pub(super) fn v1(index: usize, doc: &DocId) -> Self {
-        Self::V1(Box::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0)))))
+        Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0)))))
     }
 
     pub(super) fn wants_connection(&self) -> bool {
@@ -87,8 +88,17 @@ impl Peer {
 
     pub(super) fn set_link(&mut self, link: Option<SessionId>) {
         match self {
-            Self::V2(replica) => replica.link = link,
-            Self::V1(client) => client.link = link,
+            Self::V2(replica) => replica.to_mut().link = link,
+            Self::V1(client) => client.to_mut().link = link,
+        }
+    }
+
+    /// Whether both are one and the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::V2(one), Self::V2(other)) => one.is_same(other),
+            (Self::V1(one), Self::V1(other)) => one.is_same(other),
+            (Self::V2(_), Self::V1(_)) | (Self::V1(_), Self::V2(_)) => false,
         }
     }
 

@@ -129,8 +129,8 @@ pub struct ServerState {
     doc: DocId,
     limits: Arc<Limits>,
     durability: Durability,
-    /// The durable content.
-    content: Content,
+    /// The durable content. Nobody else has a pointer to it but copies of this state, so a server never copies it.
+    content: Arc<Content>,
     /// What is appended and not yet durable.
     tentative: Tentative,
     /// The term of this lifetime, until the first append has taken it.
@@ -162,7 +162,7 @@ impl ServerState {
             limits,
             durability,
             tentative: Tentative::new(&content),
-            content,
+            content: Arc::new(content),
             fresh_term: Some(term),
             log_start,
             sessions: BTreeMap::new(),
@@ -324,7 +324,7 @@ impl ServerState {
         let upto = if mutated!(DurableOneLate) { ServerSeq(upto.0.saturating_sub(1)) } else { upto };
         while let Some(entry) = self.tentative.pop_durable(upto) {
             let mut deltas: Vec<Delta> = Vec::new();
-            if let Err(violation) = self.content.integrate(&entry, &self.limits, &mut deltas) {
+            if let Err(violation) = Arc::make_mut(&mut self.content).integrate(&entry, &self.limits, &mut deltas) {
                 return self.broken(violation, out);
             }
             if !mutated!(DurableNotPublished) {
@@ -351,7 +351,7 @@ impl ServerState {
         }
         out.push(Output::Discard { after: durable });
         for entry in entries.iter().filter(|entry| entry.first > durable) {
-            if let Err(violation) = self.content.integrate(entry, &self.limits, &mut Vec::new()) {
+            if let Err(violation) = Arc::make_mut(&mut self.content).integrate(entry, &self.limits, &mut Vec::new()) {
                 return self.broken(violation, out);
             }
             out.push(Output::Publish(Arc::clone(entry)));
@@ -413,6 +413,14 @@ impl ServerState {
     /// [`Violation`] names what does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.content.check()?;
+        self.check_beside_content()
+    }
+
+    /// Checks everything but the durable content.
+    ///
+    /// # Errors
+    /// [`Violation`] names what does not hold.
+    pub fn check_beside_content(&self) -> Result<(), Violation> {
         self.tentative.check(&self.content)?;
         let owns = |(client, session): (&ReplicaId, &SessionId)| matches!(self.sessions.get(session), Some(Some(member)) if member.client == *client);
         let members = self.sessions.values().flatten().count();

@@ -63,12 +63,13 @@ fn configs() -> impl Strategy<Value = Config> {
 type Met = Option<BTreeMap<Landmark, usize>>;
 
 fn step(world: &mut World, path: &mut Vec<Action>, action: Action, met: &mut Met) -> Result<(), TestCaseError> {
-    let before = met.is_some().then(|| world.clone());
+    let before = world.clone();
     world.apply(&action);
-    if let (Some(met), Some(before)) = (met, before) {
+    if let Some(met) = met {
         before.landmarks(&action, world).into_iter().for_each(|landmark| *met.entry(landmark).or_default() += 1);
     }
     path.push(action);
+    prop_assert_eq!(world.check_after(&before), world.check(), "they differ after {:?}", path);
     world.check().map_err(|violation| TestCaseError::fail(format!("{violation}\nafter {path:?}")))
 }
 

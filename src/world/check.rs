@@ -8,7 +8,7 @@ use crate::document::Document;
 use crate::id::{ElementId, ServerSeq};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
-use crate::protocol::client::Status;
+use crate::protocol::client::{ReplicaState, Status};
 use crate::protocol::codec::v1_expand;
 use crate::protocol::feed::Next;
 
@@ -54,7 +54,10 @@ impl World {
                 continue;
             }
             match peer {
-                Peer::V2(replica) => self.check_replica(client, replica)?,
+                Peer::V2(replica) => {
+                    let before = before.and_then(|before| before.peers[client].v2());
+                    self.check_replica(client, replica, before)?;
+                }
                 Peer::V1(v1) => self.check_v1(client, v1)?,
             }
         }
@@ -147,16 +150,27 @@ impl World {
     }
 
     /// 4, NoLostOps, and 8, ReplicaState, of a version 2 client.
-    fn check_replica(&self, client: usize, replica: &Replica) -> Result<(), Violation> {
+    fn check_replica(&self, client: usize, replica: &Replica, before: Option<&Replica>) -> Result<(), Violation> {
         let state = &replica.state;
-        state.check()?;
+        let before = before.map(|before| &before.state);
+        let before = before.filter(|before| std::ptr::eq(before.document(), state.document()));
+        if before.is_none() {
+            state.document().check()?;
+        }
+        state.check_beside_document()?;
         let ledger = &replica.ledger;
         let known = ledger.acknowledged + state.unacknowledged_count() + ledger.refused;
         if ledger.generated != known {
             return Err(Violation::NoLostOps { client, generated: ledger.generated, known });
         }
-        let pending = state.pending().map(|pending| &pending.op);
-        self.check_document(client, state.document(), state.last_seen(), pending)
+        let pending = || state.pending().map(|pending| &pending.op);
+        let is_as_before = |before: &ReplicaState| {
+            before.last_seen() == state.last_seen() && before.pending().map(|pending| &pending.op).eq(pending())
+        };
+        if before.is_some_and(is_as_before) {
+            return Ok(());
+        }
+        self.check_document(client, state.document(), state.last_seen(), pending())
     }
 
     /// The same of a version 1 client, as far as it still has ids.

@@ -107,7 +107,7 @@ impl World {
         let (each, v2) = (config.clients_v2 + config.clients_v1, config.clients_v2);
         let peer = |index: usize| {
             let doc = &docs[index / each];
-            if index % each < v2 { Peer::v2(index, doc) } else { Peer::v1(index, doc) }
+            if index % each < v2 { Peer::new_v2(index, doc) } else { Peer::new_v1(index, doc) }
         };
         let peers: Vec<Peer> = (0..config.documents * each).map(peer).collect();
         let budget = Shared::new(Budget::of(config, peers.len()));

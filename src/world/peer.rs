@@ -45,7 +45,7 @@ pub struct Replica {
 }
 
 impl Peer {
-    pub(super) fn v2(index: usize, doc: &DocId) -> Self {
+    pub(super) fn new_v2(index: usize, doc: &DocId) -> Self {
         let mut replica = Replica {
             state: ReplicaState::new(doc.clone(), identity(index, 0)),
             ledger: Ledger::default(),
@@ -60,7 +60,7 @@ impl Peer {
         Self::V2(Shared::new(replica))
     }
 
-    pub(super) fn v1(index: usize, doc: &DocId) -> Self {
+    pub(super) fn new_v1(index: usize, doc: &DocId) -> Self {
         Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0)))))
     }
 
@@ -90,6 +90,14 @@ impl Peer {
         match self {
             Self::V2(replica) => replica.to_mut().link = link,
             Self::V1(client) => client.to_mut().link = link,
+        }
+    }
+
+    /// The version 2 client.
+    pub(super) fn v2(&self) -> Option<&Replica> {
+        match self {
+            Self::V2(replica) => Some(replica),
+            Self::V1(_) => None,
         }
     }
 

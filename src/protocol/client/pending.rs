@@ -1,5 +1,7 @@
 //! Own operations: made, sent, sent again, settled.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
@@ -89,7 +91,7 @@ impl ReplicaState {
     /// Integrates an own operation at once and queues it.
     fn local(&mut self, op: Op, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();
-        self.document.integrate(&op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&op, &mut deltas);
         self.push_pending(op);
         out.push(Output::Event(Event::Changed(deltas)));
     }

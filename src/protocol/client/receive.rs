@@ -1,5 +1,7 @@
 //! What the server says, and what it changes.
 
+use std::sync::Arc;
+
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
 use crate::id::DocId;
@@ -137,7 +139,7 @@ impl ReplicaState {
             self.settle(*number, echo.server_seq, out);
         }
         let mut deltas = Vec::new();
-        self.document.integrate(&echo.op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
         self.last_seen = if mutated!(EchoNotCounted) { self.last_seen } else { echo.server_seq };
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
@@ -169,11 +171,12 @@ impl ReplicaState {
         match self.rekey.take() {
             Some(rekey) => self.finish_rekey(rekey, joined, out),
             None => {
-                self.document = joined;
                 self.drop_settled();
+                let mut document = joined;
                 for pending in self.pending.iter().filter(|_| !mutated!(ResyncForgetsPending)) {
-                    self.document.integrate(&pending.op, &mut Vec::new());
+                    document.integrate(&pending.op, &mut Vec::new());
                 }
+                self.document = Arc::new(document);
             }
         }
         out.push(Output::Event(Event::Replaced));

@@ -3,6 +3,8 @@
 //! The document is not part of it: the server has it. The caller stores what [`ReplicaState::saved`] says before any
 //! message of the same step leaves, and lets one instance at a time continue it (ID-3).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::rekey::Rekey;
@@ -72,7 +74,7 @@ impl ReplicaState {
         replica.forgotten = if mutated!(RestoreExpectsOldAnswers) { 0 } else { settled };
         for (_, op) in saved.pending {
             if !mutated!(RestoreHidesPending) {
-                replica.document.integrate(&op, &mut Vec::new());
+                Arc::make_mut(&mut replica.document).integrate(&op, &mut Vec::new());
             }
             replica.push_pending(op);
         }

@@ -187,8 +187,6 @@ mod switch {
         JoinsAtDurableHead in "protocol/server/join.rs";
         /// `hello_ack` counts only the durable messages of the client.
         LastFromDurableRecord in "protocol/server/join.rs";
-        /// A rekeying client may get a state older than its greeting.
-        SuccessorGetsOlderState in "protocol/server/join.rs";
         /// A replay leaves out the first number.
         ReplayStartsLate in "protocol/server/join.rs";
         /// A replay begins with what the client has.

@@ -26,6 +26,8 @@ enum Command {
     Simulate(commands::simulate::Args),
     Replay(commands::replay::Args),
     Graph(commands::graph::Args),
+    #[cfg(feature = "mutants")]
+    Mutants(commands::mutants::Args),
 }
 
 /// The exit code of a program that writes into a closed pipe.
@@ -53,5 +55,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Graph(args) => commands::graph::run(args),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(args) => commands::mutants::run(args),
     }
 }

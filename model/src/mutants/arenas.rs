@@ -35,91 +35,85 @@ impl System {
     }
 }
 
-/// The systems by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arena {
+macro_rules! arenas {
+    ($(#[doc = $what:literal] $name:ident;)+) => {
+        /// The systems by name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Arena { $(#[doc = $what] $name,)+ }
+
+        impl Arena {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// What it is made of.
+            pub fn what(self) -> &'static str {
+                match self { $(Self::$name => $what,)+ }.trim()
+            }
+        }
+    };
+}
+
+arenas! {
     /// Two replicas, two edits each, of one character.
-    Characters,
+    Characters;
     /// Two replicas with two edits, of three characters each, which may arrive in part.
-    Runs,
+    Runs;
     /// Two replicas with three edits each, of one character.
-    Chains,
+    Chains;
     /// Two clients, one edit each.
-    Pair,
+    Pair;
     /// Two clients, one edit each, one break.
-    Break,
+    Break;
     /// One client with two edits, one break.
-    Alone,
+    Alone;
     /// One client with two runs of two characters.
-    AloneInRuns,
+    AloneInRuns;
     /// One client with two edits, which may send one message at a time.
-    OneAtATime,
+    OneAtATime;
     /// Two clients, one edit each, one crash and one truncation.
-    Crash,
+    Crash;
     /// A client of each version, one truncation.
-    Snapshot,
+    Snapshot;
     /// Two clients, one edit each; whoever missed anything gets a resync.
-    Resync,
-    /// One client with one edit, one rekey.
-    Rekey,
-    /// Two clients with one edit, one rekey, and resyncs made for others.
-    SharedRekey,
+    Resync;
+    /// One client with two edits, one break and one rekey.
+    Rekey;
+    /// One client with one edit and one rekey.
+    Successor;
+    /// One client, between entries of somebody else, which a resync takes the place of.
+    Covered;
     /// One client with two edits, whose program ends once.
-    Reload,
+    Reload;
     /// Two clients, one edit each, and one entry of somebody else.
-    Foreign,
+    Foreign;
     /// A version 1 client whose two edits may come in the other order, and a version 2 client that gets resyncs.
-    Swap,
+    Swap;
     /// A client that types runs of two characters, and a version 1 client.
-    Versions,
+    Versions;
     /// The same where no run is expanded for version 1.
-    Unexpanded,
+    Unexpanded;
     /// The same with a ring of one entry.
-    TinyRing,
+    TinyRing;
     /// Strangers with message numbers.
-    Numbers,
+    Numbers;
     /// Strangers with ids.
-    Ids,
+    Ids;
     /// Strangers with long operations.
-    Sizes,
+    Sizes;
     /// Strangers that speak version 1.
-    Names,
+    Names;
     /// Strangers that are somebody else.
-    Identities,
+    Identities;
     /// Strangers that come back.
-    Instances,
+    Instances;
 }
 
 impl Arena {
-    /// Every one.
-    pub const ALL: [Self; 25] = [
-        Self::Characters,
-        Self::Runs,
-        Self::Chains,
-        Self::Pair,
-        Self::Break,
-        Self::Alone,
-        Self::AloneInRuns,
-        Self::OneAtATime,
-        Self::Crash,
-        Self::Snapshot,
-        Self::Resync,
-        Self::Rekey,
-        Self::SharedRekey,
-        Self::Reload,
-        Self::Foreign,
-        Self::Swap,
-        Self::Versions,
-        Self::Unexpanded,
-        Self::TinyRing,
-        Self::Numbers,
-        Self::Ids,
-        Self::Sizes,
-        Self::Names,
-        Self::Identities,
-        Self::Instances,
-    ];
-
     /// The system.
     pub fn system(self) -> System {
         match self {
@@ -166,7 +160,14 @@ impl Arena {
             Self::Snapshot => Config { clients_v2: 1, clients_v1: 1, truncations: 1, edits: 2, swaps: 1, ..base },
             Self::Resync => Config { breaks: 1, limits: limited(|limits| limits.replay_max = 0), ..base },
             Self::Rekey => Config { clients_v2: 1, edits: 2, rekeys: 1, breaks: 1, ..base },
-            Self::SharedRekey => Config { rekeys: 1, shares_resyncs: true, ..base },
+            Self::Successor => Config { clients_v2: 1, rekeys: 1, ..base },
+            Self::Covered => Config {
+                clients_v2: 1,
+                foreign: 2,
+                truncations: 1,
+                limits: limited(|limits| limits.ring_entries_max = 2),
+                ..base
+            },
             Self::Reload => Config { clients_v2: 1, edits: 2, reloads: 1, ..base },
             Self::Foreign => Config { foreign: 1, ..base },
             Self::Swap => Config {

@@ -1,12 +1,14 @@
 //! The whole cluster: the shipped server, its disk, shipped and version 1 clients, and a network that fails.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
 use collab_engine::invariants::Property;
 use collab_engine::world::{Action, Config, Peer, World};
 
 use super::search::Arena;
+use crate::engine::Explorable;
+use crate::sync::{Evidence, SyncModel, SyncState};
 
 /// A world within the bounds of its configuration.
 #[derive(Clone, Debug)]
@@ -25,17 +27,22 @@ impl Arena for Cluster {
     }
 
     fn step(&self, world: &mut World, action: &Action) -> Result<(), Property> {
-        let before = is_progress(action).then(|| fingerprint(world));
+        let before = world.clone();
         world.apply(action);
-        world.check().map_err(|violation| violation.property())?;
-        if before == Some(fingerprint(world)) {
+        world.check_after(&before).map_err(|violation| violation.property())?;
+        if is_progress(action) && *world == before {
             // It can go on like this for ever.
             return Err(Property::Progress);
         }
-        if self.must_not_refuse() && is_refused(world) {
+        if self.is_refused(world) {
             return Err(Property::NoWedge);
         }
         Ok(())
+    }
+
+    fn sentence(&self, before: &World, action: &Action) -> String {
+        let state = SyncState { world: before.clone(), violated: None, evidence: Evidence::default() };
+        SyncModel::new(Arc::clone(&self.0), true).sentence(&state, action)
     }
 
     fn hash(&self, world: &World, hasher: &mut DefaultHasher) {
@@ -43,27 +50,23 @@ impl Arena for Cluster {
     }
 }
 
-impl Cluster {
-    /// Whether nothing happens here after which an honest client must become a new instance.
-    fn must_not_refuse(&self) -> bool {
-        self.0.rekeys == 0 && self.0.foreign == 0
-    }
-}
-
-fn fingerprint(world: &World) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    world.hash(&mut hasher);
-    hasher.finish()
-}
-
 fn is_progress(action: &Action) -> bool {
     matches!(action, Action::Up(_) | Action::Send(_) | Action::Deliver(_) | Action::Sync | Action::Notice(_))
 }
 
-/// Whether a client that keeps the protocol was refused something for good, or had to become a new instance.
-fn is_refused(world: &World) -> bool {
-    world.peers().iter().any(|peer| match peer {
-        Peer::V2(replica) => replica.ledger.refused > 0 || replica.state.is_rekeying(),
-        Peer::V1(client) => client.ledger.refused > 0,
-    })
+impl Cluster {
+    /// Whether a client that keeps the protocol was refused something for good, or had to become a new instance more
+    /// often than it was made to. A client may have to behind an entry that began no term.
+    fn is_refused(&self, world: &World) -> bool {
+        let retirements = world.disk().log().iter().filter(|entry| !entry.op.is_text()).count();
+        let is_rekeying = |peer: &Peer| matches!(peer, Peer::V2(replica) if replica.state.is_rekeying());
+        let refused = |peer: &Peer| match peer {
+            Peer::V2(replica) => replica.ledger.refused > 0,
+            Peer::V1(client) => client.ledger.refused > 0,
+        };
+        let needs_rekeys = self.0.foreign > 0;
+        world.peers().iter().any(refused)
+            || (!needs_rekeys && retirements > usize::from(self.0.rekeys))
+            || (!needs_rekeys && self.0.rekeys == 0 && world.peers().iter().any(is_rekeying))
+    }
 }

@@ -5,6 +5,8 @@ mod cluster;
 mod search;
 mod sequence;
 mod strangers;
+mod trials;
 
 pub use arenas::{Arena, System};
 pub use search::{Bounds, Killer, Outcome};
+pub use trials::{BOUNDS, TRIALS, Trial};

@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -16,7 +15,7 @@ pub(super) trait Arena {
     /// All that there is at one moment.
     type State: Clone;
     /// What may happen.
-    type Action: Clone + fmt::Debug;
+    type Action: Clone;
 
     /// The beginning.
     fn start(&self) -> Self::State;
@@ -29,6 +28,9 @@ pub(super) trait Arena {
     /// # Errors
     /// The property that does not hold on the way, or in the state that it leads to.
     fn step(&self, state: &mut Self::State, action: &Self::Action) -> Result<(), Property>;
+
+    /// What an action does, as a sentence.
+    fn sentence(&self, before: &Self::State, action: &Self::Action) -> String;
 
     /// Tells states apart.
     fn hash(&self, state: &Self::State, hasher: &mut DefaultHasher);
@@ -131,7 +133,7 @@ pub(super) fn breadth_first<A: Arena>(arena: &A, bounds: Bounds) -> Outcome {
                     continue;
                 }
             };
-            let killed = Some((killer, story(&origins, number, &action)));
+            let killed = Some((killer, story(arena, &origins, number, action)));
             return Outcome { killed, states: met.len() + 1, is_complete: true };
         }
         if met.len() > bounds.states_max {
@@ -141,12 +143,19 @@ pub(super) fn breadth_first<A: Arena>(arena: &A, bounds: Bounds) -> Outcome {
     Outcome { killed: None, states: met.len(), is_complete: true }
 }
 
-fn story<Action: fmt::Debug>(origins: &[Origin<Action>], mut number: u32, last: &Action) -> Vec<String> {
-    let mut story = vec![format!("{last:?}")];
+/// The way to a state, and what is done there last, told from the beginning.
+fn story<A: Arena>(arena: &A, origins: &[Origin<A::Action>], mut number: u32, last: A::Action) -> Vec<String> {
+    let mut actions = vec![last];
     while let Some((before, action)) = &origins[number as usize] {
-        story.push(format!("{action:?}"));
+        actions.push(action.clone());
         number = *before;
     }
-    story.reverse();
-    story
+    let mut state = arena.start();
+    let tell = |action: &A::Action| {
+        let sentence = arena.sentence(&state, action);
+        // The last one breaks something, or panics.
+        let _ = quietly(|| arena.step(&mut state, action));
+        sentence
+    };
+    actions.iter().rev().map(tell).collect()
 }

@@ -105,6 +105,21 @@ impl Arena for Sequence {
         state.check()
     }
 
+    fn sentence(&self, before: &Replicas, action: &Act) -> String {
+        let told = |op: usize| format!("edit {} of {}", op + 1, name(before.made[op].0));
+        match *action {
+            Act::Insert(replica, at) => {
+                let text = fresh_text(before.made.len(), self.run_len);
+                format!("{} types {text:?} at {at}", name(replica))
+            }
+            Act::Delete(replica, at, len) => format!("{} deletes {len} from {at} on", name(replica)),
+            Act::Deliver(replica, op) => format!("{} takes in {}", name(replica), told(op)),
+            Act::DeliverFirst(replica, op) => {
+                format!("{} takes in the first character of {}", name(replica), told(op))
+            }
+        }
+    }
+
     fn hash(&self, state: &Replicas, hasher: &mut DefaultHasher) {
         (&state.made, &state.has, &state.has_first).hash(hasher);
         for document in &state.documents {

@@ -4,7 +4,6 @@
 //! What is checked knows nothing of how the server judges: it looks at the log and at what was said to whom.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
@@ -36,21 +35,12 @@ pub struct Strangers {
 }
 
 /// Something that happens.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// A session says one of the lines, which is spelled out.
-    Say(usize, String),
+    /// A session says one of the lines.
+    Say(usize),
     /// What was appended becomes durable.
     Sync,
-}
-
-impl fmt::Debug for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Say(_, line) => f.write_str(line),
-            Self::Sync => f.write_str("Sync"),
-        }
-    }
 }
 
 /// The server, its disk, and what a bystander remembers.
@@ -105,13 +95,12 @@ impl Arena for Strangers {
     fn actions(&self, stage: &Stage) -> Vec<Act> {
         let may_speak = |session: &u64| stage.spoken.get(session).is_none_or(|times| *times < WORDS_MAX);
         let lines = self.lines.iter().enumerate().filter(|(_, (session, _))| may_speak(session));
-        let say = lines.map(|(line, (session, message))| Act::Say(line, spelled(*session, message)));
-        say.chain((!stage.unsynced.is_empty()).then_some(Act::Sync)).collect()
+        lines.map(|(line, _)| Act::Say(line)).chain((!stage.unsynced.is_empty()).then_some(Act::Sync)).collect()
     }
 
     fn step(&self, stage: &mut Stage, action: &Act) -> Result<(), Property> {
         match action {
-            Act::Say(line, _) => {
+            Act::Say(line) => {
                 let (session, message) = &self.lines[*line];
                 *stage.spoken.entry(*session).or_default() += 1;
                 stage.step_server(self, SessionId(*session), message)?;
@@ -128,6 +117,13 @@ impl Arena for Strangers {
         stage.check(self)
     }
 
+    fn sentence(&self, _: &Stage, action: &Act) -> String {
+        match action {
+            Act::Say(line) => spelled(self.lines[*line].0, &self.lines[*line].1),
+            Act::Sync => "what was appended becomes durable".to_owned(),
+        }
+    }
+
     fn hash(&self, stage: &Stage, hasher: &mut DefaultHasher) {
         stage.hash(hasher);
     }
@@ -142,6 +138,7 @@ impl Stage {
                 (Output::Append(entry), ClientMessage::Op(op)) => self.judge_entry(arena, session, op, entry)?,
                 (Output::Append(entry), _) => self.follows(entry)?,
                 (Output::Answer { message, .. }, ClientMessage::Op(op)) => self.judge_answer(op, message)?,
+                (Output::Refuse { .. }, ClientMessage::Op(op)) => self.judge_refusal(session, op)?,
                 (Output::Join { plan, .. }, ClientMessage::Hello(hello)) => self.judge_join(session, hello, plan)?,
                 _ => {}
             }
@@ -249,6 +246,20 @@ impl Stage {
             return Err(Property::NoLostOps);
         }
         if known.iter().any(|entry| entry.last() == at) { Ok(()) } else { Err(Property::OrderedDelivery) }
+    }
+
+    /// What was accepted and never reported as answered can always be asked for again.
+    fn judge_refusal(&self, by: SessionId, op: &OpMessage) -> Result<(), Property> {
+        let is_own = |entry: &&Arc<Entry>| entry.origin == op.client && matches!(entry.message, MessageId::Number(_));
+        let answered = self.entries().filter(is_own).map(|entry| entry.answered).max().unwrap_or(0);
+        let is_open = |number: u64| number > answered;
+        let is_known = |entry: &Arc<Entry>| {
+            matches!(entry.message, MessageId::Number(number) if is_open(number))
+                && (&entry.message, &entry.op) == (&op.message, &op.op)
+        };
+        let is_live = self.memory.joined.get(&by).is_some_and(|hello| hello.client == op.client);
+        let is_unjust = is_live && self.entries().filter(is_own).any(is_known);
+        if is_unjust { Err(Property::NoWedge) } else { Ok(()) }
     }
 
     /// Who may join, and what the greeting says.

@@ -24,8 +24,7 @@ impl ReplicaState {
             ServerMessage::Echo(echo) => self.on_echo(echo, out),
             ServerMessage::Ack { message, server_seq, .. } if self.status == Status::Live && self.is_due(message) => {
                 self.settle(message, server_seq, out);
-                self.last_seen =
-                    if mutated!(AckMovesLastSeen) { self.last_seen.max(server_seq) } else { self.last_seen };
+                self.last_seen = if mutated!(AckMovesLastSeen) { server_seq } else { self.last_seen };
                 self.progressed(out);
             }
             ServerMessage::Synced { nonce, .. } if self.status == Status::Live => {

@@ -149,7 +149,6 @@ impl ServerState {
         let (doc, client) = (self.doc.clone(), hello.client.clone());
         // A successor judges what it had pending by the state that it gets: an older one would lack what was accepted.
         let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some()) && follows == Follows::Resync;
-        let is_successor = is_successor && !mutated!(SuccessorGetsOlderState);
         let cursor = if is_successor { head } else { hello.last_seen.min(head) };
         let cursor = if mutated!(ReplayStartsLate) { ServerSeq(cursor.0 + 1).min(head) } else { cursor };
         let cursor = if mutated!(ReplayStartsEarly) { ServerSeq(cursor.0.saturating_sub(1)) } else { cursor };

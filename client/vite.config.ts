@@ -6,8 +6,8 @@ export default defineConfig({
     target: "es2023",
     minify: "oxc",
     lib: { entry: "src/index.ts", formats: ["es"], fileName: "index" },
-    // Else white space stays in a library.
-    rolldownOptions: { output: { minify: true } },
+    // Else white space and notes for bundlers stay in a library.
+    rolldownOptions: { output: { minify: true, comments: false } },
   },
   // A property test on a busy machine takes longer than the five seconds that are the default; none hangs.
   test: { include: ["tests/**/*.test.ts"], testTimeout: 60_000 },

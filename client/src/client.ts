@@ -221,9 +221,9 @@ export class Client {
 
   #edit(at: number, len: number, input: Parameters<Driver["edit"]>[0]): void {
     if (this.#isClosed) throw new Error("the client was closed");
-    const isRange = Number.isSafeInteger(at) && Number.isSafeInteger(len) && at >= 0 && len >= 0;
-    if (!isRange || at > this.length) throw new RangeError(`${at} + ${len} is not in a text of ${this.length}`);
-    if (len > 0 && !this.#driver.edit(input)) throw new RangeError(`${at} + ${len} is not a range of the text`);
+    const isRange = Number.isSafeInteger(at) && Number.isSafeInteger(len) && at >= 0 && at <= this.length && len >= 0;
+    if (isRange && (len === 0 || this.#driver.edit(input))) return;
+    throw new RangeError(`${at} + ${len} is not a range of a text of ${this.length}`);
   }
 
   #onStatus(status: Status): void {

@@ -40,6 +40,18 @@ pub enum Action {
     Reload(usize),
     /// The last two messages on their way to the server were sent in the other order, by a version 1 client.
     Swap(SessionId),
+    /// A version 2 client asks to be told when everything that it did up to here is durable.
+    Barrier(usize),
+    /// An append of the first document failed, or its fate is not known: the document stops. So many of the unsynced
+    /// entries turn out to have survived.
+    FailAppend(usize),
+    /// The server is stopped, and the first document's files are replaced by a backup, made when the log had so many
+    /// entries.
+    Restore(usize),
+    /// A version 2 client sends its last operation again on the same connection.
+    Repeat(SessionId),
+    /// A client opens a connection and comes out at the server of the next document.
+    Stray(usize),
 }
 
 impl World {
@@ -64,19 +76,30 @@ impl World {
 
     fn progress(&self) -> impl Iterator<Item = Action> + '_ {
         let links = self.links.iter().flat_map(|(session, link)| self.link_progress(*session, link));
-        let sync = self.sites.iter().any(|site| site.node.is_some() && site.disk.has_unsynced());
-        let is_served = |client: usize| self.sites[self.site_of(client)].node.is_some();
+        let sync = self.sites.iter().any(|site| site.running().is_some() && site.disk.has_unsynced());
+        let is_served = |client: usize| self.sites[self.site_of(client)].running().is_some();
         let waits = move |(client, peer): &(usize, &Peer)| is_served(*client) && peer.wants_connection();
         let connects = self.peers.iter().enumerate().filter(waits).map(|(client, _)| Action::Connect(client));
-        let restart = self.violation.is_none() && self.sites.iter().any(|site| site.node.is_none());
+        let restart = self.violation.is_none() && (0..self.sites.len()).any(|site| self.may_load(site));
         links.chain(sync.then_some(Action::Sync)).chain(connects).chain(restart.then_some(Action::Restart))
+    }
+
+    /// Whether a server may start for a document: there is none, or it has stopped and every connection to it is closed.
+    pub(super) fn may_load(&self, site: usize) -> bool {
+        let is_served = |link: &Link| link.site == site && link.is_server_open;
+        let has_ended = || !self.links.values().any(|link| is_served(link));
+        self.sites[site].node.is_none() || (self.sites[site].running().is_none() && has_ended())
     }
 
     fn link_progress(&self, session: SessionId, link: &Link) -> impl Iterator<Item = Action> + use<> {
         let node = self.sites[link.site].node.as_ref().filter(|_| link.is_server_open);
         let feed = node.and_then(|node| node.feeds.get(&session)).map(|feed| &**feed);
         let delivers = link.is_client_open && !link.down.is_empty();
-        let ups = node.is_some() && !link.up.is_empty() && feed.is_none_or(|feed| feed.has_room(&self.limits));
+        let is_running = self.sites[link.site].running().is_some();
+        let ups = is_running
+            && link.is_server_open
+            && !link.up.is_empty()
+            && feed.is_none_or(|feed| feed.has_room(&self.limits));
         let sends = node.is_some_and(|node| self.can_send(node, link, feed));
         let notices = node.is_some() && !link.is_client_open;
         [
@@ -121,12 +144,33 @@ impl World {
             let ready = self.links.iter().filter(|(_, link)| is_ready(link));
             actions.extend(ready.map(|(session, _)| Action::Swap(*session)));
         }
+        if self.budget.repeats > 0 {
+            let ready = self.links.iter().filter(|(_, link)| link.is_client_open && link.last.is_some());
+            actions.extend(ready.map(|(session, _)| Action::Repeat(*session)));
+        }
+        if self.budget.barriers > 0 {
+            let clients = self.peers.iter().enumerate().filter(|(_, peer)| peer.v2().is_some());
+            actions.extend(clients.map(|(client, _)| Action::Barrier(client)));
+        }
+        if self.budget.strays > 0 {
+            let waits = |(client, peer): &(usize, &Peer)| {
+                self.sites[self.next_site(*client)].running().is_some() && peer.wants_connection()
+            };
+            let clients = self.peers.iter().enumerate().filter(waits);
+            actions.extend(clients.map(|(client, _)| Action::Stray(client)));
+        }
         self.add_server_faults(actions);
     }
 
     fn add_server_faults(&self, actions: &mut Vec<Action>) {
         let site = &self.sites[0];
-        let Some(node) = &site.node else { return };
+        let Some(node) = site.running() else { return };
+        if self.budget.failures > 0 && site.disk.has_unsynced() {
+            actions.extend((0..=site.disk.unsynced_count()).map(Action::FailAppend));
+        }
+        if self.budget.backups > 0 {
+            actions.extend((0..site.disk.log().len()).map(Action::Restore));
+        }
         if self.budget.crashes > 0 {
             let unsynced: usize = self.sites.iter().map(|site| site.disk.unsynced_count()).sum();
             actions.extend((0..=unsynced).map(Action::Crash));
@@ -148,10 +192,10 @@ impl World {
         }
     }
 
-    /// An action that commutes with every other one that may happen from here on, if no fault can happen any more: the
-    /// next frame, other than a resync, for a client that makes no more edits.
+    /// An action that commutes with every other one that may happen from here on, if nothing but edits can happen any
+    /// more that nobody has to do: the next frame, other than a resync, for a client that makes no more edits.
     pub fn commuting(&self) -> Option<Action> {
-        if self.budget.has_faults() {
+        if self.budget.has_more_than_edits() {
             return None;
         }
         let is_ready = |(session, link): &(&SessionId, &super::Shared<Link>)| {

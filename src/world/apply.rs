@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use super::{Action, Frame, Link, Peer, Shared, World};
-use crate::id::SessionId;
+use crate::document::Document;
+use crate::id::{ServerSeq, SessionId};
 use crate::invariants::Violation;
+use crate::op::{Edit, Op};
 use crate::protocol::client;
 use crate::protocol::message::{ClientMessage, ServerMessage};
 use crate::protocol::server::Input;
@@ -15,7 +17,7 @@ impl World {
         match action {
             Action::Insert(client, at) => self.insert(*client, *at),
             Action::Delete(client, at) => self.delete(*client, *at),
-            Action::Connect(client) => self.connect(*client),
+            Action::Connect(client) => self.connect(*client, self.site_of(*client)),
             Action::Up(session) => self.up(*session),
             Action::Send(session) => {
                 self.send(*session);
@@ -39,6 +41,14 @@ impl World {
             Action::Rekey(client) => self.rekey(*client),
             Action::Reload(client) => self.reload(*client),
             Action::Swap(session) => self.swap(*session),
+            Action::Barrier(client) => self.barrier(*client),
+            Action::FailAppend(survivors) => self.fail_append(*survivors),
+            Action::Restore(entries) => self.restore(*entries),
+            Action::Repeat(session) => self.repeat(*session),
+            Action::Stray(client) => {
+                self.budget.to_mut().strays -= 1;
+                self.connect(*client, self.next_site(*client));
+            }
         }
         self.links.retain(|_, link| link.is_client_open || link.is_server_open);
     }
@@ -53,6 +63,7 @@ impl World {
     }
 
     fn insert(&mut self, client: usize, at: usize) {
+        let before = self.peers[client].clone();
         let text = self.fresh_text(client);
         self.budget.to_mut().edits[client] -= 1;
         let sent = match &mut self.peers[client] {
@@ -67,6 +78,7 @@ impl World {
             }
             Peer::V1(v1) => v1.to_mut().insert(at, &text),
         };
+        self.check_minted(client, &before);
         self.send_up(client, sent);
     }
 
@@ -83,18 +95,25 @@ impl World {
         if sent.is_empty() {
             return;
         }
+        let sent: Vec<_> = sent.into_iter().map(Shared::new).collect();
+        let bounded = match &self.peers[client] {
+            Peer::V2(_) => sent.iter().try_for_each(|message| self.check_in_flight(message)),
+            Peer::V1(_) => Ok(()),
+        };
+        bounded.unwrap_or_else(|violation| self.violated(violation));
         let link = self.peers[client].link().and_then(|session| self.links.get_mut(&session));
-        if let Some(link) = link.filter(|link| link.is_client_open) {
-            link.to_mut().up.extend(sent.into_iter().map(Shared::new));
+        let Some(link) = link.filter(|link| link.is_client_open).map(Shared::to_mut) else { return };
+        link.up.extend(sent);
+        if self.budget.repeats > 0 && matches!(self.peers[client], Peer::V2(_)) {
+            link.last = link.up.back().filter(|last| matches!(***last, ClientMessage::Op(_))).cloned();
         }
     }
 
-    fn connect(&mut self, client: usize) {
+    fn connect(&mut self, client: usize, site: usize) {
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        let site = self.site_of(client);
         let (up, down) = (VecDeque::new(), VecDeque::new());
-        let link = Link { client, site, up, down, is_client_open: true, is_server_open: true };
+        let link = Link { client, site, up, down, is_client_open: true, is_server_open: true, last: None };
         self.links.insert(session, Shared::new(link));
         self.peers[client].set_link(Some(session));
         self.step_server(site, Input::Opened(session));
@@ -108,6 +127,46 @@ impl World {
                 self.send_up(client, sent);
             }
         }
+    }
+
+    fn barrier(&mut self, client: usize) {
+        self.budget.to_mut().barriers -= 1;
+        let nonce = u64::from(self.budget.barriers);
+        if let Peer::V2(replica) = &mut self.peers[client] {
+            let sent = replica.to_mut().barrier(nonce);
+            self.send_up(client, sent);
+        }
+    }
+
+    /// 14, IdFresh: what a client has minted in this step there was nowhere before.
+    fn check_minted(&mut self, client: usize, before: &Peer) {
+        let minted = |peer: &Peer| -> Vec<Edit> {
+            let insertions = peer.pending_ops().flat_map(|op| op.edits().to_vec());
+            insertions.filter(|edit| matches!(edit, Edit::Insert { .. })).collect()
+        };
+        let known = minted(before);
+        for edit in minted(&self.peers[client]).into_iter().filter(|edit| !known.contains(edit)) {
+            if self.exists(client, before, &edit) {
+                self.violated(Violation::IdReused { client, id: edit.id().clone() });
+            }
+        }
+    }
+
+    /// Whether an id that an edit mints is on the disk, in anybody's document, or under way.
+    fn exists(&self, client: usize, before: &Peer, edit: &Edit) -> bool {
+        let site = &self.sites[self.site_of(client)];
+        let is_in = |document: &Document| document.rga().extent(edit.id(), edit.count()) != (false, edit.count());
+        let others = self.peers.iter().enumerate().filter(|(other, _)| *other != client).map(|(_, peer)| peer);
+        let mut documents = others.chain([before]).filter_map(Peer::document);
+        let mut under_way = self.links.values().flat_map(|link| &link.up).filter_map(|message| match &**message {
+            ClientMessage::Op(op) => Some(&op.op),
+            ClientMessage::Hello(_) | ClientMessage::Sync { .. } => None,
+        });
+        let is_minted_by = |op: &Op| op.edits().iter().any(|other| overlaps(other, edit));
+        is_in(&site.disk.log.fold().content.document)
+            || documents.any(is_in)
+            || site.disk.unsynced().any(|entry| is_minted_by(&entry.op))
+            || under_way.any(is_minted_by)
     }
 
     pub(super) fn after_client_step(&mut self, client: usize, sent: Vec<ClientMessage>, hangs_up: bool) {
@@ -150,9 +209,14 @@ impl World {
     }
 
     fn deliver_message(&mut self, client: usize, message: ServerMessage) {
+        let before = self.peers[client].clone();
+        // A refusal names the document that refused.
+        let is_refusal = matches!(message, ServerMessage::Error { .. });
+        if !is_refusal && *message.doc() != self.sites[self.site_of(client)].doc {
+            self.violated(Violation::Isolation { client });
+        }
         match &mut self.peers[client] {
             Peer::V2(replica) => {
-                let is_refusal = matches!(message, ServerMessage::Error { .. });
                 let last_seen = replica.state.last_seen();
                 let got = number_in(&message);
                 let (sent, hangs_up) = replica.to_mut().step(client::Input::Message(message));
@@ -160,6 +224,7 @@ impl World {
                 if hangs_up && !is_refusal {
                     self.violated(Violation::OrderedDelivery { last_seen, got });
                 }
+                self.check_minted(client, &before);
                 self.after_client_step(client, sent, hangs_up);
             }
             Peer::V1(v1) => match v1.to_mut().on_message(message) {
@@ -170,8 +235,16 @@ impl World {
     }
 }
 
+/// Whether two edits mint an id in common.
+fn overlaps(one: &Edit, other: &Edit) -> bool {
+    let is_insert = |edit: &Edit| matches!(edit, Edit::Insert { .. });
+    let (a, b) = (one.id(), other.id());
+    let meets = a.lamport.0 < b.lamport.0 + other.count() && b.lamport.0 < a.lamport.0 + one.count();
+    is_insert(one) && is_insert(other) && a.replica == b.replica && meets
+}
+
 /// The largest number that a message tells its receiver.
-pub(super) fn number_in(message: &ServerMessage) -> crate::id::ServerSeq {
+pub(super) fn number_in(message: &ServerMessage) -> ServerSeq {
     match message {
         ServerMessage::HelloAck(ack) => ack.server_seq,
         ServerMessage::Echo(echo) => echo.server_seq,
@@ -180,6 +253,6 @@ pub(super) fn number_in(message: &ServerMessage) -> crate::id::ServerSeq {
         ServerMessage::ResyncText { server_seq, .. }
         | ServerMessage::Ack { server_seq, .. }
         | ServerMessage::Synced { server_seq, .. } => *server_seq,
-        ServerMessage::Error { .. } => crate::id::ServerSeq(0),
+        ServerMessage::Error { .. } => ServerSeq(0),
     }
 }

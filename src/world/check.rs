@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Node, Peer, Replica, Site, V1Client, World};
+use super::{Node, Peer, Replica, Site, V1Client, World, bounds};
 use crate::document::Document;
-use crate::id::{ElementId, ServerSeq};
+use crate::id::{ElementId, ReplicaId, ServerSeq};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::protocol::client::{ReplicaState, Status};
 use crate::protocol::codec::v1_expand;
 use crate::protocol::feed::Next;
+use crate::protocol::message::MessageId;
 
 /// The characters that an edit inserts, with their ids.
 fn inserted(edit: &Edit) -> Vec<(char, ElementId)> {
@@ -61,29 +62,33 @@ impl World {
                 Peer::V1(v1) => self.check_v1(client, v1)?,
             }
         }
+        (0..self.sites.len()).try_for_each(|site| self.check_orders(site, before))?;
         if self.is_quiescent() { self.check_converged() } else { Ok(()) }
     }
 
     fn check_site(&self, index: usize, site: &Site, before: Option<&Site>) -> Result<(), Violation> {
         check_seen_is_durable(site)?;
+        before.map_or(Ok(()), |before| check_log_immutable(site, before))?;
         if before.is_none_or(|before| !site.disk.log.is_same(&before.disk.log)) {
             self.check_log(index, site)?;
         }
-        let Some(node) = &site.node else { return Ok(()) };
-        let node_before = before.and_then(|before| before.node.as_ref());
+        let is_disk_as_before = before.is_some_and(|before| site.disk.is_as(&before.disk));
+        if !is_disk_as_before {
+            self.check_recovery(site)?;
+        }
+        let Some(node) = site.running() else { return Ok(()) };
+        let node_before = before.and_then(Site::running);
         let content_before = node_before.map(|before| before.state.content());
         let is_content_as_before = content_before.is_some_and(|before| std::ptr::eq(before, node.state.content()));
-        let is_disk_as_before = before.is_some_and(|before| site.disk.is_as(&before.disk));
         if !is_content_as_before {
             node.state.content().check()?;
+            bounds::check_content(node.state.content(), &self.limits)?;
         }
         if !(is_content_as_before && is_disk_as_before) {
             check_content(node, site)?;
         }
-        if !is_disk_as_before {
-            self.check_recovery(site)?;
-        }
         node.state.check_beside_content()?;
+        bounds::check_queues(node, &self.limits)?;
         self.check_idle_feeds(node, node_before)
     }
 
@@ -95,8 +100,6 @@ impl World {
             let edits = usize::from(self.config.edits - self.budget.edits[client]);
             first..first + edits * self.config.run_len
         };
-        let clients = (0..self.peers.len()).filter(|client| self.site_of(*client) == index);
-        let typed: Vec<_> = clients.map(typed).collect();
         let mut effects: BTreeMap<char, ElementId> = BTreeMap::new();
         for (value, id) in site.disk.log().iter().flat_map(|entry| entry.op.edits()).flat_map(inserted) {
             // The same element again has no effect: so version 1 resubmits beyond the window.
@@ -104,10 +107,13 @@ impl World {
                 return Err(Violation::ExactlyOnce { value });
             }
             let is_foreign = value.is_ascii_digit();
-            if !is_foreign && !typed.iter().any(|range| range.contains(&(value as usize))) {
-                return Err(Violation::NoPhantom { value });
+            match (0..self.peers.len()).find(|client| typed(*client).contains(&(value as usize))) {
+                Some(client) if self.site_of(client) != index => return Err(Violation::Isolation { client }),
+                None if !is_foreign => return Err(Violation::NoPhantom { value }),
+                _ => {}
             }
         }
+        check_numbered_once(site)?;
         let fold = site.disk.log.fold();
         let (shown, expected) = (fold.content.document.text(), fold.spec.text());
         if shown == expected { Ok(()) } else { Err(Violation::ServerState { shown, expected }) }
@@ -158,10 +164,18 @@ impl World {
             state.document().check()?;
         }
         state.check_beside_document()?;
+        if let Some(violation) = &replica.violation {
+            return Err(violation.clone());
+        }
         let ledger = &replica.ledger;
         let known = ledger.acknowledged + state.unacknowledged_count() + ledger.refused;
         if ledger.generated != known {
             return Err(Violation::NoLostOps { client, generated: ledger.generated, known });
+        }
+        if replica.is_astray {
+            // What it holds is of a history that is gone; it may not take part with that.
+            let takes_part = *state.status() == Status::Live;
+            return if takes_part { Err(Violation::Astray { client }) } else { Ok(()) };
         }
         let pending = || state.pending().map(|pending| &pending.op);
         let is_as_before = |before: &ReplicaState| {
@@ -218,6 +232,9 @@ impl World {
                 }
                 Peer::V1(v1) => (v1.link.is_some(), v1.pending().len() > 0, v1.last_seen()),
             };
+            if peer.v2().is_some_and(|replica| !replica.barriers.is_empty()) {
+                return Err(Violation::Progress { client, why: "it waits for synced" });
+            }
             let why = match (is_live, has_pending, last_seen == node.state.content().head) {
                 (true, false, true) => continue,
                 (false, ..) => "it is not connected",
@@ -234,6 +251,25 @@ impl World {
 fn check_seen_is_durable(site: &Site) -> Result<(), Violation> {
     let (told, durable) = (site.told, site.disk.head());
     if told <= durable { Ok(()) } else { Err(Violation::SeenIsDurable { told, durable }) }
+}
+
+/// 5, ExactlyOnce: a version 2 message takes numbers once. That its edits are idempotent is no excuse.
+fn check_numbered_once(site: &Site) -> Result<(), Violation> {
+    let mut last: BTreeMap<&ReplicaId, u64> = BTreeMap::new();
+    for entry in site.disk.log().iter().filter(|entry| entry.op.is_text()) {
+        let MessageId::Number(number) = entry.message else { continue };
+        if last.insert(&entry.origin, number).is_some_and(|before| before >= number) {
+            return Err(Violation::NumberedTwice { client: entry.origin.clone(), number });
+        }
+    }
+    Ok(())
+}
+
+/// 11, LogImmutable: the log is what it was, and perhaps more behind it. A restored backup begins another one.
+fn check_log_immutable(site: &Site, before: &Site) -> Result<(), Violation> {
+    let is_other = site.histories != before.histories;
+    let goes_on = is_other || site.disk.log.is_same(&before.disk.log) || site.disk.log.goes_on_from(&before.disk.log);
+    if goes_on { Ok(()) } else { Err(Violation::LogChanged { upto: before.disk.head() }) }
 }
 
 /// 1, SequenceMonotone, and 11, Recovery: the running server is the fold of its log.

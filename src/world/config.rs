@@ -32,6 +32,17 @@ pub struct Config {
     pub reloads: u8,
     /// Times that a version 1 client sends its last two messages in the other order.
     pub swaps: u8,
+    /// Times that a version 2 client asks to be told when everything up to there is durable.
+    pub barriers: u8,
+    /// Appends of the first document that fail, or whose fate is not known.
+    pub failures: u8,
+    /// Times that the first document goes back to a backup. Version 1 has no protection against that: only without
+    /// clients of version 1.
+    pub backups: u8,
+    /// Times that a version 2 client sends its last operation again although nothing was lost.
+    pub repeats: u8,
+    /// Times that a client is connected to the server of the next document instead of its own.
+    pub strays: u8,
     /// Whether a version 2 resync may be one that was made for somebody else, a little behind the head.
     pub shares_resyncs: bool,
     /// Frames in flight to a client at the most; with 0 a frame is delivered as it is sent. Since the server learns
@@ -79,6 +90,11 @@ impl Default for Config {
             rekeys: 0,
             reloads: 0,
             swaps: 0,
+            barriers: 0,
+            failures: 0,
+            backups: 0,
+            repeats: 0,
+            strays: 0,
             shares_resyncs: false,
             in_flight_max: 1,
             limits: Limits::default(),
@@ -97,6 +113,11 @@ pub(super) struct Budget {
     pub(super) rekeys: u8,
     pub(super) reloads: u8,
     pub(super) swaps: u8,
+    pub(super) barriers: u8,
+    pub(super) failures: u8,
+    pub(super) backups: u8,
+    pub(super) repeats: u8,
+    pub(super) strays: u8,
 }
 
 impl Budget {
@@ -110,12 +131,69 @@ impl Budget {
             rekeys: config.rekeys,
             reloads: config.reloads,
             swaps: config.swaps,
+            barriers: config.barriers,
+            failures: config.failures,
+            backups: if config.clients_v1 == 0 { config.backups } else { 0 },
+            repeats: config.repeats,
+            strays: if config.documents > 1 { config.strays } else { 0 },
         }
     }
 
-    /// Whether any fault may still happen.
-    pub(super) fn has_faults(&self) -> bool {
-        let Self { edits: _, breaks, crashes, truncations, foreign, rekeys, reloads, swaps } = self;
-        [breaks, crashes, truncations, foreign, rekeys, reloads, swaps].iter().any(|left| **left > 0)
+    /// Whether anything but edits may still happen that nobody has to do: a fault, or a barrier.
+    pub(super) fn has_more_than_edits(&self) -> bool {
+        let Self { breaks, crashes, truncations, foreign, rekeys, reloads, swaps, .. } = self;
+        let Self { barriers, failures, backups, repeats, strays, edits: _, .. } = self;
+        let older = [breaks, crashes, truncations, foreign, rekeys, reloads, swaps];
+        older.into_iter().chain([barriers, failures, backups, repeats, strays]).any(|left| *left > 0)
+    }
+}
+
+/// Limits by name: small ones are reached soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Preset {
+    /// As shipped.
+    Shipped,
+    /// One message in flight for each client.
+    OneInFlight,
+    /// A ring of one entry, and one answer for each session: everybody is slow.
+    SlowConsumers,
+    /// Nothing longer than one operation is replayed.
+    ShortReplay,
+    /// A version 1 window of one message, one operation that waits, one term.
+    ShortMemory,
+}
+
+impl Preset {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::Shipped, Self::OneInFlight, Self::SlowConsumers, Self::ShortReplay, Self::ShortMemory];
+
+    /// Its name on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shipped => "shipped",
+            Self::OneInFlight => "one-in-flight",
+            Self::SlowConsumers => "slow-consumers",
+            Self::ShortReplay => "short-replay",
+            Self::ShortMemory => "short-memory",
+        }
+    }
+
+    /// The limits.
+    pub fn limits(self) -> Limits {
+        let shipped = Limits::default();
+        match self {
+            Self::Shipped => shipped,
+            Self::OneInFlight => Limits { inflight_max: 1, ..shipped },
+            Self::SlowConsumers => Limits { ring_entries_max: 1, answers_max: 1, ..shipped },
+            Self::ShortReplay => Limits { replay_max: 1, v1_replay_max: 1, v1_expand_max: 1, ..shipped },
+            Self::ShortMemory => Limits {
+                v1_window_max: 1,
+                waiting_per_client_max: 1,
+                waiting_per_document_max: 1,
+                terms_max: 1,
+                ..shipped
+            },
+        }
     }
 }

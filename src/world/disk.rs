@@ -64,6 +64,11 @@ impl Log {
         integrated
     }
 
+    fn cut(&mut self, entries: usize) {
+        self.entries.truncate(entries);
+        self.folds.0.truncate(entries + 1);
+    }
+
     /// What all of it adds up to.
     pub(super) fn fold(&self) -> &Fold {
         self.folds.0.last().expect("nothing has a fold, too")
@@ -123,11 +128,6 @@ impl Disk {
         self.log().last().map_or(ServerSeq(0), |entry| entry.last())
     }
 
-    /// The last number, durable or not.
-    pub(super) fn end(&self) -> ServerSeq {
-        self.unsynced.last().map_or_else(|| self.head(), |entry| entry.last())
-    }
-
     /// The number before the oldest entry that the store still has.
     pub fn log_start(&self) -> ServerSeq {
         self.log_start
@@ -136,6 +136,10 @@ impl Disk {
     /// What is appended and not synced.
     pub fn unsynced_count(&self) -> usize {
         self.unsynced.len()
+    }
+
+    pub(super) fn unsynced(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.unsynced.iter()
     }
 
     pub(super) fn has_unsynced(&self) -> bool {
@@ -165,6 +169,15 @@ impl Disk {
     pub(super) fn truncate(&mut self, content: &Content) {
         self.snapshot = Some(content.encode().into());
         self.log_start = content.head;
+    }
+
+    /// The files as they were when the log had so many entries.
+    pub(super) fn restore(&mut self, entries: usize) {
+        self.unsynced.clear();
+        self.log.to_mut().cut(entries);
+        if self.head() < self.log_start {
+            (self.snapshot, self.log_start) = (None, ServerSeq(0));
+        }
     }
 
     /// The entry that holds the number behind `after`; `None` if it is truncated or not there.

@@ -13,12 +13,12 @@ use crate::protocol::reject::Reject;
 use crate::protocol::server::{Input, ServerState};
 
 impl World {
-    /// Starts a server for every document that has none, on what is on disk.
+    /// Starts a server for every document that has none that runs, on what is on disk.
     pub(super) fn restart(&mut self) {
         self.lifetimes += 1;
         let term = Term(self.lifetimes);
         for site in 0..self.sites.len() {
-            if self.sites[site].node.is_none() {
+            if self.may_load(site) {
                 self.load(site, term);
             }
         }
@@ -41,6 +41,10 @@ impl World {
     /// The process dies, and with it every document's server.
     pub(super) fn crash(&mut self, survivors: usize) {
         self.budget.to_mut().crashes -= 1;
+        self.die(survivors);
+    }
+
+    fn die(&mut self, survivors: usize) {
         let mut left = survivors;
         for site in 0..self.sites.len() {
             let part = &mut self.sites[site];
@@ -60,6 +64,54 @@ impl World {
         self.links.clear();
     }
 
+    /// An append failed, or its fate is not known. The document stops, and every connection to it is closed; a server
+    /// that starts after that finds what survived.
+    pub(super) fn fail_append(&mut self, survivors: usize) {
+        self.budget.to_mut().failures -= 1;
+        self.step_server(0, Input::AppendFailed);
+        let site = &mut self.sites[0];
+        if let Some(node) = &mut site.node {
+            let close = Reject::DocumentStopped.close();
+            node.feeds.values_mut().for_each(|feed| feed.to_mut().close(close.clone()));
+        }
+        if let Err(violation) = site.disk.to_mut().crash(survivors, &self.limits) {
+            self.violated(violation);
+        }
+    }
+
+    /// The server is stopped, and the first document goes back to a backup. From here on its log is another one: what
+    /// clients had seen beyond the backup is of a history that nobody has any more.
+    pub(super) fn restore(&mut self, entries: usize) {
+        self.budget.to_mut().backups -= 1;
+        self.die(0);
+        let site = &mut self.sites[0];
+        site.disk.to_mut().restore(entries);
+        site.histories += 1;
+        let head = site.disk.head();
+        site.told = site.told.min(head);
+        let log = site.disk.log.clone();
+        for client in 0..self.peers.len() {
+            if let (0, Peer::V2(replica)) = (self.site_of(client), &mut self.peers[client])
+                && replica.knows_beyond(&log.fold().content)
+            {
+                replica.to_mut().is_astray = true;
+            }
+        }
+    }
+
+    /// A client, or a proxy on its way, sends its last operation once more. Nothing later has said that it is answered,
+    /// so the protocol allows it.
+    pub(super) fn repeat(&mut self, session: SessionId) {
+        self.budget.to_mut().repeats -= 1;
+        if let Some(link) = self.links.get_mut(&session).map(Shared::to_mut) {
+            link.up.extend(link.last.clone());
+        }
+        if self.budget.repeats == 0 {
+            // Nobody asks for them any more.
+            self.links.values_mut().filter(|link| link.last.is_some()).for_each(|link| link.to_mut().last = None);
+        }
+    }
+
     pub(super) fn truncate(&mut self) {
         let site = &mut self.sites[0];
         let Some(node) = &site.node else { return };
@@ -70,7 +122,8 @@ impl World {
         self.step_server(0, Input::Truncated(upto));
     }
 
-    /// Another node types a character at the beginning of the durable document, and syncs.
+    /// Another node, which has just loaded the document, types a character at the beginning of what is durable, and
+    /// syncs.
     pub(super) fn append_foreign(&mut self) {
         let nth = self.budget.foreign;
         self.budget.to_mut().foreign -= 1;
@@ -87,7 +140,8 @@ impl World {
             seen: content.head,
             op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text }),
             proof: Some(Digest::of(replica.as_str().as_bytes())),
-            term: None,
+            // As the first entry after every load: else a restored backup could not be told from what it replaced.
+            term: Some(Term(u128::MAX - u128::from(nth))),
         }));
         let appended = disk.to_mut().append_foreign(Arc::clone(&entry), &self.limits);
         appended.unwrap_or_else(|violation| self.violated(violation));
@@ -117,9 +171,8 @@ impl World {
         if let Some(session) = self.peers[client].link() {
             self.close_client_end(session);
         }
-        let doc = self.sites[self.site_of(client)].doc.clone();
         if let Peer::V2(replica) = &mut self.peers[client]
-            && let Err(violation) = replica.to_mut().reload(&doc)
+            && let Err(violation) = replica.to_mut().reload()
         {
             self.violated(violation);
         }

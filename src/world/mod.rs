@@ -7,11 +7,13 @@
 
 mod action;
 mod apply;
+mod bounds;
 mod check;
 mod config;
 mod disk;
 mod faults;
 mod landmarks;
+mod order;
 mod peer;
 mod serve;
 mod shared;
@@ -33,7 +35,7 @@ use crate::protocol::message::{ClientMessage, ServerMessage};
 use crate::protocol::server::ServerState;
 pub use action::Action;
 use config::Budget;
-pub use config::{Choice, Config};
+pub use config::{Choice, Config, Preset};
 pub use disk::Disk;
 pub use landmarks::Landmark;
 pub use peer::{Ledger, Peer, Replica};
@@ -60,6 +62,8 @@ struct Link {
     down: VecDeque<Frame>,
     is_client_open: bool,
     is_server_open: bool,
+    /// The last message that a version 2 client sent on it, if that is an operation and may be sent again.
+    last: Option<Shared<ClientMessage>>,
 }
 
 /// A resync as it was made: its number, the number's term, the state.
@@ -83,6 +87,15 @@ struct Site {
     disk: Shared<Disk>,
     /// The largest number that any client was told, in whatever message.
     told: ServerSeq,
+    /// How often the document went back to a backup: each time its log begins to be another one.
+    histories: u8,
+}
+
+impl Site {
+    /// The server, unless it has stopped.
+    fn running(&self) -> Option<&Node> {
+        self.node.as_ref().filter(|node| !node.state.is_stopped())
+    }
 }
 
 /// Everything there is.
@@ -113,7 +126,7 @@ impl World {
         let budget = Shared::new(Budget::of(config, peers.len()));
         let site = |doc: &DocId| {
             let disk = Shared::new(Disk::default());
-            Site { doc: doc.clone(), node: None, disk, told: ServerSeq(0) }
+            Site { doc: doc.clone(), node: None, disk, told: ServerSeq(0), histories: 0 }
         };
         let mut world = Self {
             limits: Shared::new(Arc::new(config.limits.clone())),
@@ -161,5 +174,10 @@ impl World {
     /// Which document a client edits.
     fn site_of(&self, client: usize) -> usize {
         client / (self.config.clients_v2 + self.config.clients_v1)
+    }
+
+    /// The document behind that one.
+    fn next_site(&self, client: usize) -> usize {
+        (self.site_of(client) + 1) % self.sites.len()
     }
 }

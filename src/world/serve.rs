@@ -2,8 +2,9 @@
 
 use std::collections::btree_map::Entry as Slot;
 
-use super::{Frame, Node, Shared, World};
+use super::{Frame, Node, Shared, World, bounds};
 use crate::id::{ServerSeq, SessionId};
+use crate::invariants::Violation;
 use crate::protocol::codec::{echoes, split_state};
 use crate::protocol::feed::{Feed, Found, Next};
 use crate::protocol::message::{ServerMessage, Version};
@@ -32,10 +33,18 @@ impl World {
         let site = &mut self.sites[site];
         let Some(node) = &mut site.node else { return };
         match output {
-            Output::Append(entry) => site.disk.to_mut().append(entry),
+            Output::Append(entry) => {
+                let (first, is_stopped) = (entry.first, node.state.is_stopped());
+                site.disk.to_mut().append(entry);
+                if is_stopped {
+                    self.violated(Violation::SecondWriter { first });
+                }
+            }
             Output::Publish(entry) => node.ring.to_mut().push(entry),
             Output::Join { session, plan } => {
+                let bounded = bounds::check_plan(&plan, &self.limits);
                 node.feeds.insert(session, Shared::new(Feed::joined(plan)));
+                bounded.unwrap_or_else(|violation| self.violated(violation));
             }
             Output::Answer { session, after, message } => {
                 if let Some(feed) = node.feeds.get_mut(&session) {

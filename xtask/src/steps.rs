@@ -39,6 +39,10 @@ const fn with(need: Need, args: &'static str) -> Work {
     Work::Command { need, env: None, args }
 }
 
+/// Builds the programs that tests start. `cargo build` would choose other features of the dependencies than the step
+/// `test`, and build everything a second time.
+const BUILD: Work = cargo("test --locked --workspace --all-features --no-run");
+
 /// `cargo xtask test`, the quick to fail first.
 pub(crate) const STEPS: &[Step] = &[
     Step {
@@ -106,20 +110,13 @@ pub(crate) const STEPS: &[Step] = &[
         name: "differential",
         claim: "the TypeScript replica does what the Rust one does, in thousands of random worlds",
         is_gate: false,
-        work: &[
-            cargo("build --locked --workspace --all-features --bin collab-differential"),
-            npm("run test:differential"),
-        ],
+        work: &[BUILD, npm("run test:differential")],
     },
     Step {
         name: "browser",
         claim: "people who edit in Chromium lose nothing: with the server killed, offline, reloaded, closed",
         is_gate: false,
-        // With the features of `test`, whose build this is.
-        work: &[
-            cargo("build --locked --workspace --all-features --bin collab-engine"),
-            with(Need::Chromium, "run test:browser"),
-        ],
+        work: &[BUILD, with(Need::Chromium, "run test:browser")],
     },
     Step {
         name: "deny",

@@ -29,9 +29,9 @@ pub use saved::{Saved, SavedRekey};
 pub const BACKOFF_MIN_MS: u32 = 250;
 /// The longest wait before coming back, in milliseconds.
 pub const BACKOFF_MAX_MS: u32 = 30_000;
-/// Most characters of one inserted run: longer local insertions become several operations.
+/// Most characters that a local operation inserts or deletes: more become several operations.
 pub const LOCAL_RUN_MAX: usize = 32_768;
-/// Most edits of one local batch: deletions of more runs become several operations.
+/// Most edits of a local batch: deletions of more runs become several operations.
 pub const LOCAL_BATCH_MAX: usize = 1000;
 
 /// Who a replica instance is. Both parts hold at least 64 random bits.

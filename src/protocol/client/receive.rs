@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
-use crate::id::DocId;
-use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho};
+use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
 use crate::protocol::reject::Retry;
 
 impl ReplicaState {
@@ -14,7 +13,7 @@ impl ReplicaState {
         if !is_awaited {
             return;
         }
-        if doc_of(&message) != &self.doc {
+        if message.doc() != &self.doc {
             return self.protocol_error(out);
         }
         match message {
@@ -79,6 +78,10 @@ impl ReplicaState {
             // Goes on when the state is here.
             rekey.replaced_last = v2.replaced_last;
             return;
+        }
+        // A restored backup may hold an operation under a smaller number than the history did that it replaced.
+        for own in self.pending.iter_mut().filter(|own| own.number <= v2.last) {
+            own.settled = own.settled.map(|at| at.min(ack.server_seq));
         }
         self.settle(v2.last + u64::from(mutated!(GreetingAcknowledgesOneMore)), ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
@@ -181,18 +184,5 @@ impl ReplicaState {
         out.push(Output::Event(Event::Replaced));
         self.set_status(Status::Live, out);
         self.pump(out);
-    }
-}
-
-fn doc_of(message: &ServerMessage) -> &DocId {
-    match message {
-        ServerMessage::HelloAck(HelloAck { doc, .. })
-        | ServerMessage::Echo(Echo { doc, .. })
-        | ServerMessage::ResyncText { doc, .. }
-        | ServerMessage::Resync(Resync { doc, .. })
-        | ServerMessage::Ack { doc, .. }
-        | ServerMessage::Error { doc, .. }
-        | ServerMessage::UnknownEcho(UnknownEcho { doc, .. })
-        | ServerMessage::Synced { doc, .. } => doc,
     }
 }

@@ -43,6 +43,8 @@ pub enum Input {
         session: SessionId,
         /// Why.
         reject: Reject,
+        /// The number of the version 2 message, if that much could be read.
+        message: Option<u64>,
     },
     /// A connection is gone.
     Closed(SessionId),
@@ -231,7 +233,9 @@ impl ServerState {
                 self.sessions.entry(session).or_insert(None);
             }
             Input::Message { session, message } => self.on_message(session, message, out),
-            Input::Refused { session, reject } => self.refuse(session, reject, None, out),
+            Input::Refused { session, reject, message } => {
+                self.refuse(session, reject, message.map(MessageId::Number).as_ref(), out);
+            }
             Input::Closed(session) => self.forget(session),
             Input::Durable(upto) => self.on_durable(upto, out),
             Input::Foreign(entries) => self.on_foreign(&entries, out),

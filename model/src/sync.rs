@@ -137,8 +137,7 @@ impl Model for SyncModel {
     /// Every property of the engine. Progress is checked where nothing is left to do but edits and faults: then
     /// everybody must have converged. That it comes to this is checked on the explored graph.
     fn properties(&self) -> Vec<stateright::Property<Self>> {
-        // Those that a violation of a world can name: to list one that nothing checks would be to claim it.
-        named!(0 1 2 3 4 5 6 8 9 10 14)
+        named!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20)
     }
 }
 
@@ -149,6 +148,11 @@ impl Explorable for SyncModel {
 
     fn violation(&self, state: &SyncState) -> Option<(&'static str, String)> {
         state.violated.map(|property| (property.name(), state.evidence.text().to_owned()))
+    }
+
+    fn is_exercised(&self, name: &str) -> bool {
+        let property = Property::ALL.into_iter().find(|property| property.name() == name);
+        property.is_none_or(|property| situations::is_exercised(&self.config, property))
     }
 
     fn enabled(&self, state: &SyncState) -> Vec<Action> {

@@ -145,6 +145,14 @@ impl World {
                 met.extend(self.met_by_message(*session, after));
                 met.extend(self.met_by_barrier(*session));
             }
+            Action::Send(session) if self.config.in_flight_max == 0 => {
+                // Sent and delivered in one: what the two steps come by is seen from between them.
+                let mut sent = self.clone();
+                sent.send(*session);
+                self.met_by_sending(*session, &sent, &mut met);
+                met.extend(sent.met_by_delivery(*session));
+                met.extend(sent.met_by_late_delivery(*session, after));
+            }
             Action::Send(session) => self.met_by_sending(*session, after, &mut met),
             Action::Deliver(session) => {
                 met.extend(self.met_by_delivery(*session));

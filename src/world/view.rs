@@ -1,15 +1,16 @@
 //! Read-only looks at a world, for tables, charts and stories. Nothing here decides anything.
 
-use super::{Action, Frame, Link, Shared, World};
+use super::{Action, Disk, Frame, Link, Shared, World};
 use crate::id::{ServerSeq, SessionId};
 use crate::protocol::message::ClientMessage;
+use crate::protocol::server::ServerState;
 
 /// What kind of thing an action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// What remains when everybody stops typing and the network heals.
     Progress,
-    /// A local edit.
+    /// A local edit, or anything else that a user does.
     Edit,
     /// Something that goes wrong, or that an operator does.
     Fault,
@@ -19,7 +20,7 @@ impl Action {
     /// What kind of thing it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Insert(..) | Self::Delete(..) => Kind::Edit,
+            Self::Insert(..) | Self::Delete(..) | Self::Barrier(_) => Kind::Edit,
             Self::Connect(_)
             | Self::Up(_)
             | Self::Send(_)
@@ -33,7 +34,11 @@ impl Action {
             | Self::Foreign
             | Self::Rekey(_)
             | Self::Reload(_)
-            | Self::Swap(_) => Kind::Fault,
+            | Self::Swap(_)
+            | Self::FailAppend(_)
+            | Self::Restore(_)
+            | Self::Repeat(_)
+            | Self::Stray(_) => Kind::Fault,
         }
     }
 }
@@ -90,6 +95,26 @@ impl World {
         let mut after = self.clone();
         after.send(session);
         after.links.get(&session).map(|link| link.down.iter().skip(sent).cloned().collect()).unwrap_or_default()
+    }
+
+    /// How many documents there are.
+    pub fn documents(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// Which document a client edits.
+    pub fn document_of(&self, client: usize) -> usize {
+        self.site_of(client)
+    }
+
+    /// The disk of a document.
+    pub fn disk_of(&self, document: usize) -> &Disk {
+        &self.sites[document].disk
+    }
+
+    /// The server of a document, unless it is down or has stopped.
+    pub fn server_of(&self, document: usize) -> Option<&ServerState> {
+        self.sites[document].running().map(|node| &*node.state)
     }
 
     /// What a client would type next.

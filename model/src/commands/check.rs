@@ -146,6 +146,9 @@ impl Visit for Run {
 
 impl Args {
     fn configurations(&self) -> std::result::Result<Vec<(Option<&'static str>, Bounds)>, String> {
+        if self.results.is_some() && self.ladder.is_none() {
+            return Err("--results is for ladders".to_owned());
+        }
         let only = Bounds { model: self.bounds.model, ..Bounds::default() };
         let rungs = match self.ladder {
             Some(_) if self.bounds != only => return Err("a ladder has bounds of its own".to_owned()),
@@ -156,9 +159,6 @@ impl Args {
                 return Ok(vec![(None, self.bounds.clone())]);
             }
         };
-        if self.results.is_some() && self.ladder.is_none() {
-            return Err("--results is for ladders".to_owned());
-        }
         let parsed = rungs.iter().map(|rung| Ok((Some(rung.name), Bounds::parse(rung.command)?)));
         let mut parsed = parsed.collect::<std::result::Result<Vec<_>, String>>()?;
         parsed.retain(|(_, bounds)| self.bounds.model.is_none_or(|model| bounds.model() == model));

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, FromArgMatches, ValueEnum};
-use collab_engine::world::{Choice, Config};
+use collab_engine::world::{Choice, Config, Preset};
 use serde::{Deserialize, Serialize};
 
 use super::Explorable;
@@ -96,6 +97,34 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<usize>,
+    /// Documents, each with clients of its own, on one server [sync: 1].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documents: Option<usize>,
+    /// Barriers: a client asks to be told when everything up to there is durable [sync: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barriers: Option<u8>,
+    /// Appends that fail, or whose fate is not known [sync: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u8>,
+    /// Times that the first document goes back to a backup; only without clients of version 1 [sync: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backups: Option<u8>,
+    /// Times that a client sends its last operation again although nothing was lost [sync: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u8>,
+    /// Times that a client comes out at the server of another document [sync: 0].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strays: Option<u8>,
+    /// The protocol's limits: small ones are reached soon [sync: shipped].
+    #[arg(long, value_parser = PossibleValuesParser::new(Preset::ALL.map(Preset::name)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<String>,
     /// Deliveries of what a replica already has [rga: 1].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,10 +168,20 @@ impl Bounds {
         let clients = match self.model() {
             Which::Sync => {
                 let config = self.config();
-                config.clients_v2 + config.clients_v1
+                if !(1..=3).contains(&config.documents) {
+                    return Err("there are one, two or three documents".to_owned());
+                }
+                if config.backups > 0 && config.clients_v1 > 0 {
+                    return Err("version 1 has no protection against a restored backup".to_owned());
+                }
+                (config.clients_v2 + config.clients_v1) * config.documents
             }
             Which::Rga => self.rga().replicas,
         };
+        let preset = self.limits.as_deref();
+        if preset.is_some_and(|name| Preset::ALL.iter().all(|preset| preset.name() != name)) {
+            return Err("there are no limits of that name".to_owned());
+        }
         match (clients, self.run_len) {
             (0, _) => Err("a model without clients shows nothing".to_owned()),
             (27.., _) => Err("at most 26 clients have a name of one letter".to_owned()),
@@ -196,7 +235,13 @@ impl Bounds {
 
     fn describe_sync(&self) -> String {
         let config = self.config();
-        let mut parts = vec![count(config.clients_v2, "client")];
+        let mut parts = Vec::new();
+        if config.documents > 1 {
+            parts.push(format!("{} documents of", config.documents));
+        }
+        if config.clients_v2 > 0 {
+            parts.push(count(config.clients_v2, "client"));
+        }
         if config.clients_v1 > 0 {
             parts.push(count(config.clients_v1, "version 1 client"));
         }
@@ -214,17 +259,25 @@ impl Bounds {
             (config.rekeys, "rekey"),
             (config.reloads, "program restart"),
             (config.swaps, "swapped message"),
+            (config.barriers, "barrier"),
+            (config.failures, "failed append"),
+            (config.backups, "restored backup"),
+            (config.repeats, "repeated message"),
+            (config.strays, "stray connection"),
         ];
         let happening = faults.iter().filter(|(times, _)| *times > 0);
         parts.extend(happening.map(|(times, what)| count((*times).into(), what)));
         if config.run_len > 1 {
             parts.push(format!("runs of {} characters", config.run_len));
         }
+        if self.preset() != Preset::Shipped {
+            parts.push(format!("limits \"{}\"", self.preset().name()));
+        }
         parts.push(match config.in_flight_max {
             0 => "frames delivered as they are sent".to_owned(),
             most => format!("{} in flight to each", count(most, "frame")),
         });
-        parts.join(", ")
+        parts.join(", ").replace(" of, ", " of ")
     }
 
     /// The protocol model's configuration.
@@ -247,10 +300,22 @@ impl Bounds {
             rekeys: self.rekeys.unwrap_or(0),
             reloads: self.reloads.unwrap_or(0),
             swaps: self.swaps.unwrap_or(0),
+            documents: self.documents.unwrap_or(1),
+            barriers: self.barriers.unwrap_or(0),
+            failures: self.failures.unwrap_or(0),
+            backups: self.backups.unwrap_or(0),
+            repeats: self.repeats.unwrap_or(0),
+            strays: self.strays.unwrap_or(0),
+            limits: self.preset().limits(),
             shares_resyncs: self.shared_resyncs,
             in_flight_max: self.in_flight.unwrap_or(default.in_flight_max),
-            ..default
         }
+    }
+
+    /// The limits; those that are shipped if there are none of that name.
+    fn preset(&self) -> Preset {
+        let named = |preset: &Preset| Some(preset.name()) == self.limits.as_deref();
+        Preset::ALL.into_iter().find(named).unwrap_or(Preset::Shipped)
     }
 
     fn sync(&self) -> SyncModel {

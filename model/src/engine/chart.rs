@@ -4,10 +4,10 @@
 
 use std::fmt::Write;
 
-const LANE_WIDTH: usize = 210;
+const LANE_WIDTH: usize = 190;
 const ROW_HEIGHT: usize = 26;
 const TOP: usize = 44;
-const MARGIN: usize = 46;
+const MARGIN: usize = 60;
 /// Longer labels are cut: they would run into the next lane.
 const LABEL_MAX: usize = 30;
 
@@ -68,7 +68,7 @@ impl Chart {
         let height = TOP + (self.rows + 1) * ROW_HEIGHT;
         let mut svg = format!(
             "<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' \
-             font-family='sans-serif' font-size='12'><title>message-sequence chart</title>"
+             style='width:100%;max-width:{width}px;height:auto;background:#142b46' font-family='sans-serif' font-size='12'><title>message-sequence chart</title>"
         );
         self.draw_lanes(&mut svg, height);
         for row in 0..self.rows {
@@ -77,7 +77,7 @@ impl Chart {
         }
         // Lines first, so that no line strikes through a label.
         self.events.iter().for_each(|event| draw_line(&mut svg, event));
-        self.events.iter().for_each(|event| draw_label(&mut svg, event));
+        self.events.iter().for_each(|event| self.draw_label(&mut svg, event));
         svg.push_str("</svg>");
         svg
     }
@@ -92,6 +92,42 @@ impl Chart {
                 escape(name)
             );
         }
+    }
+
+    fn draw_label(&self, svg: &mut String, event: &Event) {
+        // Messages leave the lanes of the left half rightwards: there what a lane does stands on its left.
+        let beside = |at: At| match 2 * at.lane < self.lanes.len() {
+            true => ((x(at.lane) - 10, y(at.row) + 4), "end"),
+            false => ((x(at.lane) + 11, y(at.row) + 4), "start"),
+        };
+        let ((x, y), anchor, colour, label) = match event {
+            Event::Arrow { from, to, label } => {
+                let (x, y) = middle(*from, *to);
+                ((x, y - 4), "middle", "#e7ecef", label)
+            }
+            Event::Lost { from, towards, label } => {
+                let (x, y) = middle(*from, *towards);
+                match towards.lane > from.lane {
+                    true => ((x + 9, y + 8), "start", "#f2a65a", label),
+                    false => ((x - 9, y), "end", "#f2a65a", label),
+                }
+            }
+            Event::Mark { at, label } => {
+                let (place, anchor) = beside(*at);
+                (place, anchor, "#f2e27a", label)
+            }
+            Event::Cross { at, label } => {
+                let (place, anchor) = beside(*at);
+                (place, anchor, "#ff7b72", label)
+            }
+        };
+        // The halo keeps a label readable where lines cross it.
+        let _ = write!(
+            svg,
+            "<text x='{x}' y='{y}' text-anchor='{anchor}' fill='{colour}' stroke='#142b46' stroke-width='4' \
+             paint-order='stroke'>{}</text>",
+            escape(&shorten(label))
+        );
     }
 }
 
@@ -121,19 +157,23 @@ fn draw_line(svg: &mut String, event: &Event) {
                 svg,
                 "<line x1='{x1}' y1='{y1}' x2='{x2}' y2='{y2}' stroke='#f2a65a' stroke-width='1.5' stroke-dasharray='5 3'/>"
             );
+            draw_cross(svg, (x2, y2), 4, "#f2a65a");
         }
         Event::Mark { at, .. } => {
             let _ = write!(svg, "<circle cx='{}' cy='{}' r='4' fill='#f2e27a'/>", x(at.lane), y(at.row));
         }
         Event::Cross { at, .. } => {
-            let (x, y) = (x(at.lane), y(at.row));
-            let (left, right, top, bottom) = (x - 6, x + 6, y - 6, y + 6);
-            let _ = write!(
-                svg,
-                "<path d='M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}' stroke='#ff7b72' stroke-width='3'/>"
-            );
+            draw_cross(svg, (x(at.lane), y(at.row)), 6, "#ff7b72");
         }
     }
+}
+
+fn draw_cross(svg: &mut String, (x, y): (usize, usize), size: usize, colour: &str) {
+    let (left, right, top, bottom) = (x - size, x + size, y - size, y + size);
+    let _ = write!(
+        svg,
+        "<path d='M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}' stroke='{colour}' stroke-width='2.5'/>"
+    );
 }
 
 /// The head of an arrow, turned as its line is.
@@ -141,31 +181,6 @@ fn draw_head(svg: &mut String, (x1, y1): (usize, usize), (x2, y2): (usize, usize
     let angle = (y2 as f64 - y1 as f64).atan2(x2 as f64 - x1 as f64).to_degrees();
     let _ =
         write!(svg, "<path d='M0 0L-9 -4L-9 4Z' fill='#9fd3f0' transform='translate({x2} {y2}) rotate({angle:.1})'/>");
-}
-
-fn draw_label(svg: &mut String, event: &Event) {
-    let (at, anchor, colour, label) = match event {
-        Event::Arrow { from, to, label } => {
-            let (x, y) = middle(*from, *to);
-            ((x, y - 4), "middle", "#e7ecef", label)
-        }
-        Event::Lost { from, towards, label } => {
-            let ((x, y), is_rightwards) = (middle(*from, *towards), towards.lane > from.lane);
-            let anchor = if is_rightwards { "start" } else { "end" };
-            (if is_rightwards { (x + 5, y + 4) } else { (x - 5, y + 4) }, anchor, "#f2a65a", label)
-        }
-        Event::Mark { at, label } => ((x(at.lane) + 9, y(at.row) + 4), "start", "#f2e27a", label),
-        Event::Cross { at, label } => ((x(at.lane) + 11, y(at.row) + 4), "start", "#ff7b72", label),
-    };
-    // The halo keeps a label readable where lines cross it.
-    let _ = write!(
-        svg,
-        "<text x='{}' y='{}' text-anchor='{anchor}' fill='{colour}' stroke='#142b46' stroke-width='4' \
-         paint-order='stroke'>{}</text>",
-        at.0,
-        at.1,
-        escape(&shorten(label))
-    );
 }
 
 fn shorten(label: &str) -> String {

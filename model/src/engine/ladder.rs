@@ -30,6 +30,11 @@ pub const GLANCE: &[Rung] = &[
     rung("C2 K1, rekey", "sync --rekeys 1 --in-flight 0"),
     rung("C2 K1, reload", "sync --reloads 1 --in-flight 0"),
     rung("C1+1 K1 D1", "sync --clients 1 --clients-v1 1 --breaks 1 --run-len 2 --in-flight 0"),
+    rung("C2 K1, failed append", "sync --failures 1 --in-flight 0"),
+    rung("C2 K1, restored backup", "sync --backups 1 --edits typing --in-flight 0"),
+    rung("C2 K1, barrier", "sync --barriers 1 --in-flight 0"),
+    rung("two documents", "sync --documents 2 --clients 1 --strays 1 --in-flight 0"),
+    rung("C2 K1, slow consumers", "sync --limits slow-consumers --breaks 1 --in-flight 0"),
 ];
 
 /// What the tests explore, with debug assertions on.
@@ -43,6 +48,12 @@ pub const TESTS: &[Rung] = &[
     rung("C2 K1, reload", "sync --reloads 1 --in-flight 0 --unreduced"),
     rung("C2 K1, conflict", "sync --foreign 1 --in-flight 0 --unreduced"),
     rung("C1+1 K1 D1", "sync --clients 1 --clients-v1 1 --breaks 1 --run-len 2 --in-flight 0 --unreduced"),
+    rung("C2 K1, failed append", "sync --failures 1 --in-flight 0 --unreduced"),
+    rung("C2 K1, restored backup", "sync --backups 1 --edits typing --in-flight 0 --unreduced"),
+    rung("C2 K1, barrier", "sync --barriers 1 --in-flight 0 --unreduced"),
+    rung("C2 K1, repeat", "sync --repeats 1 --in-flight 0 --unreduced"),
+    rung("two documents", "sync --documents 2 --clients 1 --strays 1 --in-flight 0 --unreduced"),
+    rung("C2 K1, slow consumers", "sync --limits slow-consumers --breaks 1 --in-flight 0 --unreduced"),
 ];
 
 /// What continuous integration explores, within ten minutes on two cores.

@@ -42,6 +42,12 @@ pub trait Explorable:
     /// The violated property and the evidence, if one is violated in this state.
     fn violation(&self, state: &Self::State) -> Option<(&'static str, String)>;
 
+    /// Whether a property can be violated at all within these bounds; if not, that it holds says nothing.
+    fn is_exercised(&self, property: &str) -> bool {
+        let _ = property;
+        true
+    }
+
     /// Everything that may happen, without any reduction.
     fn enabled(&self, state: &Self::State) -> Vec<Self::Action>;
 

@@ -55,6 +55,7 @@ impl Result {
                 Verdict::Holds => "holds in every state",
                 Verdict::Violated => "VIOLATED",
                 Verdict::Undecided => "holds as far as the search came",
+                Verdict::Vacuous => "not put to the test by these bounds",
             };
             println!("  always     {name:<46} {verdict}");
         }
@@ -110,6 +111,7 @@ impl Result {
             Verdict::Holds => "holds",
             Verdict::Violated => "violated",
             Verdict::Undecided => "undecided",
+            Verdict::Vacuous => "vacuous",
         };
         let mut properties: serde_json::Map<_, _> =
             outcome.verdicts.iter().map(|(name, each)| ((*name).to_owned(), json!(verdict(each)))).collect();

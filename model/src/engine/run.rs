@@ -59,6 +59,8 @@ pub enum Verdict {
     Violated,
     /// It holds as far as the run came.
     Undecided,
+    /// These bounds do not put it to the test: it holds of nothing.
+    Vacuous,
 }
 
 /// What Progress on the whole graph came to.
@@ -168,7 +170,11 @@ pub fn run<M: Explorable>(model: &M, allowance: Allowance) -> Outcome {
     };
     let otherwise = if outcome.ending == Ending::Complete { Verdict::Holds } else { Verdict::Undecided };
     let always = model.properties().into_iter().filter(|property| property.expectation == Expectation::Always);
-    let verdict = |name| if violated.contains_key(name) { Verdict::Violated } else { otherwise };
+    let verdict = |name| match violated.contains_key(name) {
+        true => Verdict::Violated,
+        false if model.is_exercised(name) => otherwise,
+        false => Verdict::Vacuous,
+    };
     outcome.verdicts = always.map(|property| (property.name, verdict(property.name))).collect();
     let paths = violated.into_values().map(stateright::Path::into_actions);
     if let Some(path) = paths.min_by_key(Vec::len) {

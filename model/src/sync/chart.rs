@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use collab_engine::id::SessionId;
 use collab_engine::world::{Action, LinkView, World};
 
-use super::say::{down, frames, sentence, up};
+use super::say::{down, frames, sentence, unsynced, up};
 use super::{SyncState, client_name};
 use crate::engine::chart::{At, Chart};
 
@@ -46,6 +46,11 @@ pub(super) fn chart(states: &[SyncState], actions: &[Action]) -> Chart {
     drawing.chart
 }
 
+fn durable(world: &World) -> String {
+    let heads = (0..world.documents()).map(|document| world.disk_of(document).head().0.to_string());
+    format!("durable up to {}", heads.collect::<Vec<_>>().join(", "))
+}
+
 impl Drawing {
     /// What is not a message.
     fn mark(&mut self, row: usize, world: &World, action: &Action) {
@@ -59,7 +64,9 @@ impl Drawing {
             Action::Insert(client, _)
             | Action::Delete(client, _)
             | Action::Connect(client)
-            | Action::Reload(client) => {
+            | Action::Reload(client)
+            | Action::Barrier(client)
+            | Action::Stray(client) => {
                 self.chart.mark(at(*client), label(&client_name(*client)));
             }
             Action::Rekey(client) => self.chart.mark(at(*client), "must become a new instance"),
@@ -67,6 +74,14 @@ impl Drawing {
                 let client = world.link(*session).map_or(0, |link| link.client);
                 self.chart.cross(at(client), "connection breaks");
             }
+            Action::Repeat(session) => {
+                let client = world.link(*session).map_or(0, |link| link.client);
+                self.chart.mark(at(client), "sends its last operation again");
+            }
+            Action::FailAppend(survivors) => {
+                self.chart.cross(at(self.server + 1), format!("append fails, {survivors} survive"));
+            }
+            Action::Restore(entries) => self.chart.cross(at(self.server + 1), format!("backup of {entries} entries")),
             Action::Swap(session) => {
                 let client = world.link(*session).map_or(0, |link| link.client);
                 self.chart.mark(at(client), "sends in the other order");
@@ -86,9 +101,9 @@ impl Drawing {
     fn disk(&mut self, row: usize, before: &World, action: &Action, after: &World) {
         let (server, disk) = (At { lane: self.server, row }, At { lane: self.server + 1, row });
         match action {
-            Action::Sync => self.chart.arrow(disk, server, format!("durable up to {}", after.disk().head().0)),
+            Action::Sync => self.chart.arrow(disk, server, durable(after)),
             Action::Truncate => self.chart.arrow(server, disk, "snapshot, log cut"),
-            Action::Up(_) if after.disk().unsynced_count() > before.disk().unsynced_count() => {
+            Action::Up(_) if unsynced(after) > unsynced(before) => {
                 self.chart.arrow(server, disk, "append");
             }
             _ => {}

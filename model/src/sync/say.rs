@@ -46,8 +46,8 @@ pub(super) fn sentence(world: &World, action: &Action) -> String {
             let lost = lost.map_or_else(String::new, |link| format!("; {} never arrives", messages(&link)));
             format!("the server notices that a connection of {} is gone{lost}", owner(session))
         }
-        Action::Sync => format!("the disk syncs: {} durable", unsynced(world.disk().unsynced_count())),
-        Action::Crash(survivors) => match (world.disk().unsynced_count(), survivors) {
+        Action::Sync => format!("the disk syncs: {} durable", entries(unsynced(world))),
+        Action::Crash(survivors) => match (unsynced(world), survivors) {
             (0, _) => "the server dies; everything was synced".to_owned(),
             (_, 0) => "the server dies; nothing unsynced survives".to_owned(),
             (count, survivors) => format!("the server dies; {survivors} of {count} unsynced entries survive"),
@@ -60,6 +60,23 @@ pub(super) fn sentence(world: &World, action: &Action) -> String {
             format!("the program of {} ends, and begins again with what it had stored", client_name(*client))
         }
         Action::Swap(session) => format!("{} sends its last two messages in the other order", owner(session)),
+        Action::Barrier(client) => format!("{} asks to be told when all of this is durable", client_name(*client)),
+        Action::FailAppend(survivors) => {
+            let count = world.disk().unsynced_count();
+            format!("an append fails, and the document stops; {survivors} of {count} entries turn out to be on disk")
+        }
+        Action::Restore(entries) => {
+            format!(
+                "the server is stopped, and a backup made at {entries} of {} entries is restored",
+                world.disk().log().len()
+            )
+        }
+        Action::Repeat(session) => {
+            format!("{} sends its last operation again, though nothing was lost", owner(session))
+        }
+        Action::Stray(client) => {
+            format!("{} connects, and comes out at the server of another document", client_name(*client))
+        }
     }
 }
 
@@ -83,11 +100,17 @@ pub(super) fn translate(before: &World, action: &Action, here: &World) -> Action
         Action::Break(session) => Action::Break(renamed(session)),
         Action::Notice(session) => Action::Notice(renamed(session)),
         Action::Swap(session) => Action::Swap(renamed(session)),
+        Action::Repeat(session) => Action::Repeat(renamed(session)),
         other => other.clone(),
     }
 }
 
-fn unsynced(count: usize) -> String {
+/// What is appended and not synced, of all documents.
+pub(super) fn unsynced(world: &World) -> usize {
+    (0..world.documents()).map(|document| world.disk_of(document).unsynced_count()).sum()
+}
+
+fn entries(count: usize) -> String {
     if count == 1 { "1 entry is".to_owned() } else { format!("{count} entries are") }
 }
 

@@ -1,6 +1,8 @@
 //! What a run of the protocol model should come by, and which of it the bounds make reachable.
 
+use collab_engine::invariants::Property;
 use collab_engine::protocol::client::{Pending, Status};
+use collab_engine::protocol::limits::Limits;
 use collab_engine::world::{Action, Config, Landmark, Peer, World};
 
 use crate::engine::watch::{Situation, Watch};
@@ -33,13 +35,40 @@ pub(super) fn of(config: &Config) -> Vec<Situation> {
     own.chain(landmarks).collect()
 }
 
+/// Whether these bounds can violate a property at all. The others hold, but hold of nothing.
+pub(super) fn is_exercised(config: &Config, property: Property) -> bool {
+    let has_many = (config.clients_v2 + config.clients_v1) * usize::from(config.edits) > 1;
+    match property {
+        Property::Isolation => config.documents > 1,
+        Property::EpochSafe => config.backups > 0 && config.clients_v1 == 0,
+        Property::OneInstance => config.failures + config.backups + config.foreign > 0,
+        Property::Bounded => config.limits != Limits::default(),
+        Property::NoWedge => config.clients_v2 > 0,
+        Property::StrongList | Property::ForwardNonInterleaving => has_many,
+        _ => true,
+    }
+}
+
 /// Whether every run of these bounds must come by a landmark. Those of which this is not known are only counted.
 fn is_required(config: &Config, landmark: Landmark) -> bool {
-    let has_v2_edits = config.clients_v2 > 0 && config.edits > 0;
+    let has_edits = config.edits > 0;
+    let has_v2_edits = config.clients_v2 > 0 && has_edits;
     match landmark {
-        Landmark::LostInCrash => config.crashes > 0 && config.edits > 0,
+        Landmark::ResubmissionAnswered | Landmark::Refused => config.breaks > 0 && has_v2_edits,
+        Landmark::WindowHit => config.breaks > 0 && config.clients_v1 > 0 && has_edits,
+        Landmark::TakenOver => config.breaks > 0,
+        Landmark::ReplayFromLog => config.crashes > 0 && has_edits && config.clients_v2 + config.clients_v1 > 1,
+        Landmark::TruncatedCatchUp => config.crashes > 0 && config.truncations > 0 && has_v2_edits,
+        Landmark::LostInCrash => config.crashes > 0 && has_edits,
         Landmark::ReloadedWithPending => config.reloads > 0 && has_v2_edits,
-        Landmark::Conflict => config.foreign > 0 && config.edits > 0,
+        Landmark::Conflict => config.foreign > 0 && has_edits,
+        Landmark::BarrierAnswered => config.barriers > 0,
+        Landmark::BarrierBehindTentative => config.barriers > 0 && has_v2_edits,
+        Landmark::UncertainSurvived | Landmark::UncertainLost => config.failures > 0 && has_edits,
+        Landmark::AstrayAfterRestore => config.backups > 0 && has_v2_edits && config.clients_v1 == 0,
+        Landmark::RepeatAnswered => config.repeats > 0 && has_v2_edits,
+        Landmark::StrayRefused => config.strays > 0 && config.documents > 1,
+        Landmark::SyncedTogether => config.documents > 1 && has_edits,
         _ => false,
     }
 }
@@ -101,5 +130,23 @@ fn name(landmark: Landmark) -> &'static str {
         Landmark::Released => "what waited takes effect",
         Landmark::LostInCrash => "a crash loses what was accepted",
         Landmark::JoinedInsideEntry => "a version 1 client joins inside an entry",
+        Landmark::BarrierBehindTentative => "a barrier is asked for while something is tentative",
+        Landmark::BarrierAnswered => "a barrier is answered",
+        Landmark::UncertainSurvived => "a failed append leaves what was accepted on the disk",
+        Landmark::UncertainLost => "a failed append loses what was accepted",
+        Landmark::AstrayAfterRestore => "a client knows what a restored backup lacks",
+        Landmark::RekeyedAfterRestore => "such a client becomes a new instance",
+        Landmark::RemadeAfterRestore => "such a client makes again what it made before the backup was restored",
+        Landmark::WentOnAfterRestore => "a client goes on after a backup was restored that has all it knows",
+        Landmark::RepeatAnswered => "an operation that comes once more is answered again",
+        Landmark::StrayRefused => "a client at the server of another document is refused",
+        Landmark::SyncedTogether => "one sync is of two documents",
+        Landmark::InFlightFull => "a client waits with a message until an earlier one is answered",
+        Landmark::RingFull => "the ring lets go of an entry",
+        Landmark::WindowFull => "the window of version 1 lets go of a message",
+        Landmark::WaitingFull => "a message is refused because too many operations wait",
+        Landmark::AnswersFull => "a session has so many answers waiting that it is not read",
+        Landmark::ReplayTooLong => "a client that joins has missed too much for a replay",
+        Landmark::TermsFull => "a term is forgotten",
     }
 }

@@ -19,23 +19,33 @@ pub(super) fn table(state: &SyncState) -> String {
     for (client, peer) in world.peers().iter().enumerate() {
         let _ = writeln!(table, "{:<10} {}", client_name(client), row(world, client, peer));
     }
-    let server = world.server().map_or_else(
-        || "down".to_owned(),
-        |server| {
-            format!("{:<10} {:<10} {:>4}", quoted(&server.content().document.text()), "up", server.content().head.0)
-        },
-    );
-    let _ = writeln!(table, "{:<10} {server}", "server");
-    let log: Vec<_> = world.disk().log().iter().map(|each| entry(each)).collect();
-    let _ = writeln!(table, "{:<10} {}", "log", if log.is_empty() { "empty".to_owned() } else { log.join(", ") });
-    let unsynced = world.disk().unsynced_count();
-    let start = world.disk().log_start().0;
-    let cut = if start > 0 { format!("; cut behind {start}") } else { String::new() };
-    let _ = writeln!(table, "{:<10} {unsynced} not synced{cut}", "disk");
+    for document in 0..world.documents() {
+        add_document(&mut table, world, document);
+    }
     for link in world.links() {
         let _ = writeln!(table, "{:<10} {}", format!("link {}", link.session.0), describe(&link));
     }
     table
+}
+
+/// A document's server and disk.
+fn add_document(table: &mut String, world: &World, document: usize) {
+    let of = if world.documents() > 1 { format!(" {}", document + 1) } else { String::new() };
+    let server = world.server_of(document).map_or_else(
+        || "down".to_owned(),
+        |server| {
+            let content = server.content();
+            format!("{:<10} {:<10} {:>4}", quoted(&content.document.text()), "up", content.head.0)
+        },
+    );
+    let _ = writeln!(table, "{:<10} {server}", format!("server{of}"));
+    let disk = world.disk_of(document);
+    let log: Vec<_> = disk.log().iter().map(|each| entry(each)).collect();
+    let log = if log.is_empty() { "empty".to_owned() } else { log.join(", ") };
+    let _ = writeln!(table, "{:<10} {log}", format!("log{of}"));
+    let start = disk.log_start().0;
+    let cut = if start > 0 { format!("; cut behind {start}") } else { String::new() };
+    let _ = writeln!(table, "{:<10} {} not synced{cut}", format!("disk{of}"), disk.unsynced_count());
 }
 
 fn quoted(text: &str) -> String {

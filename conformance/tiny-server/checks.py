@@ -47,9 +47,8 @@ def check_edits(document: Document, client: str, edits: tuple[Edit, ...]) -> Non
             highest = max(highest, sender_highest)
             inserted.update((lamport + index, replica) for index in range(edit.count))
         else:
-            for single in edit.elementary():
-                if single.id not in elements and single.id not in inserted:
-                    raise Refusal("unknown_reference")
+            if any(id not in elements and id not in inserted for id in edit.ids()):
+                raise Refusal("unknown_reference")
 
 
 def check_edit_v1(document: Document, client: str, edit: Edit) -> None:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from protocol import AFTER_MS, CODES, INTEGER_MAX, LIMITS, Refusal
 from sequence import ROOT, Batch, Del, Edit, Id, Ins, Operation
@@ -90,7 +90,7 @@ def field(message: dict[str, Any], name: str, check: Callable[[Any], T], default
         return check(message[name])
     if default is REQUIRED:
         raise malformed()
-    return default
+    return cast(T, default)
 
 
 def number(value: Any, least: int = 0) -> int:
@@ -117,21 +117,24 @@ def string(value: Any) -> str:
 
 
 def named(value: Any, bytes_min: int = 1) -> str:
-    if not bytes_min <= len(string(value).encode()) <= LIMITS["name_bytes_max"]:
+    name = string(value)
+    if not bytes_min <= len(name.encode()) <= LIMITS["name_bytes_max"]:
         raise malformed()
-    return value
+    return name
 
 
 def document_name(value: Any) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._~:@-]{1,128}", string(value)) or value in (".", ".."):
+    name = string(value)
+    if not re.fullmatch(r"[A-Za-z0-9._~:@-]{1,128}", name) or name in (".", ".."):
         raise malformed()
-    return value
+    return name
 
 
 def client(value: Any) -> str:
-    if re.search(r"[\x00-\x1f\x7f-\x9f]", named(value)) or value == "root":
+    name = named(value)
+    if re.search(r"[\x00-\x1f\x7f-\x9f]", name) or name == "root":
         raise malformed()
-    return value
+    return name
 
 
 def client_of_version_2(value: Any) -> str:
@@ -143,9 +146,10 @@ def secret(value: Any) -> str:
 
 
 def term(value: Any) -> str:
-    if not re.fullmatch(r"[0-9a-f]{32}", string(value)):
+    name = string(value)
+    if not re.fullmatch(r"[0-9a-f]{32}", name):
         raise malformed()
-    return value
+    return name
 
 
 def table(value: Any) -> dict[str, Any]:

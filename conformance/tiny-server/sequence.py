@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 Id = tuple[int, str]
 """`(lamport, replica)`."""
@@ -28,15 +29,20 @@ class Ins:
     def edits(self) -> tuple[Edit, ...]:
         return (self,)
 
-    def elementary(self) -> Iterator[Ins]:
-        """The same as insertions of one character each."""
+    def elements(self) -> Iterator[tuple[Id, Id, str]]:
+        """Parent, id and character of each element."""
         lamport, replica = self.id
         parent = self.parent
         for index, char in enumerate(self.value):
-            yield Ins(parent, (lamport + index, replica), char)
-            parent = (lamport + index, replica)
+            id = (lamport + index, replica)
+            yield parent, id, char
+            parent = id
 
-    def to_json(self) -> dict:
+    def elementary(self) -> Iterator[Ins]:
+        """The same as insertions of one character each."""
+        return (Ins(parent, id, char) for parent, id, char in self.elements())
+
+    def to_json(self) -> dict[str, Any]:
         return {"type": "ins", "parent_id": self.parent, "id": self.id, "value": self.value}
 
 
@@ -55,13 +61,16 @@ class Del:
     def edits(self) -> tuple[Edit, ...]:
         return (self,)
 
+    def ids(self) -> Iterator[Id]:
+        """The id of each element."""
+        return ((self.id[0] + index, self.id[1]) for index in range(self.len))
+
     def elementary(self) -> Iterator[Del]:
         """The same as deletions of one element each."""
-        for index in range(self.len):
-            yield Del((self.id[0] + index, self.id[1]))
+        return (Del(id) for id in self.ids())
 
-    def to_json(self) -> dict:
-        data = {"type": "del", "id": self.id}
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"type": "del", "id": self.id}
         return data if self.len == 1 else {**data, "len": self.len}
 
 
@@ -78,7 +87,7 @@ class Batch:
     def count(self) -> int:
         return sum(edit.count for edit in self.edits)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return {"type": "batch", "ops": [edit.to_json() for edit in self.edits]}
 
 
@@ -90,14 +99,14 @@ class Retire:
     count = 1
     edits = ()
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return {"type": "retire", "client_id": self.client_id}
 
 
 Operation = Ins | Del | Batch | Retire
 
 
-@dataclass
+@dataclass(slots=True)
 class Element:
     """One character. When it is deleted it remains as a tombstone."""
 
@@ -122,41 +131,52 @@ class Sequence:
     waiting_insertions: dict[Id, Ins] = field(default_factory=dict)
     """The insertions among them, by id."""
 
+    def holds(self, id: Id) -> bool:
+        """Whether an element has arrived. The root is always there."""
+        return id in self.elements or id == ROOT
+
     def missing(self, edit: Edit) -> Id | None:
         """The element that this elementary edit needs and that has not arrived."""
         needed = edit.parent if isinstance(edit, Ins) else edit.id
-        return None if needed == ROOT or needed in self.elements else needed
+        return None if self.holds(needed) else needed
 
     def apply(self, client: str, edits: Iterable[Edit]) -> None:
         """Integrates edits, in any order of arrival and any number of times (OP-5)."""
         for edit in edits:
-            for single in edit.elementary():
-                if isinstance(single, Ins) and (single.id in self.elements or single.id in self.waiting_insertions):
-                    continue
-                if self.missing(single) is None:
-                    self._integrate(single)
-                else:
-                    self.waiting.append((client, single))
-                    if isinstance(single, Ins):
-                        self.waiting_insertions[single.id] = single
+            if isinstance(edit, Ins):
+                for parent, id, char in edit.elements():
+                    self._insert(client, parent, id, char)
+            else:
+                for id in edit.ids():
+                    self._delete(client, id)
         self._retry_waiting()
 
-    def _integrate(self, edit: Edit) -> None:
-        if isinstance(edit, Del):
-            self.elements[edit.id].deleted = True
+    def _insert(self, client: str, parent: Id, id: Id, char: str) -> None:
+        if id in self.elements or id in self.waiting_insertions:
             return
-        self.elements[edit.id] = Element(edit.parent, edit.value)
-        bisect.insort(self.children.setdefault(edit.parent, []), edit.id, key=sibling_key)
+        if not self.holds(parent):
+            self.waiting_insertions[id] = Ins(parent, id, char)
+            self.waiting.append((client, self.waiting_insertions[id]))
+            return
+        self.elements[id] = Element(parent, char)
+        bisect.insort(self.children.setdefault(parent, []), id, key=sibling_key)
+
+    def _delete(self, client: str, id: Id) -> None:
+        if id in self.elements:
+            self.elements[id].deleted = True
+        else:
+            self.waiting.append((client, Del(id)))
 
     def _retry_waiting(self) -> None:
-        """Integrates what waited, until nothing more has what it misses."""
-        ready = True
-        while self.waiting and ready:
-            ready = [entry for entry in self.waiting if self.missing(entry[1]) is None]
+        """Applies what waited, until nothing more has what it misses."""
+        while ready := [entry for entry in self.waiting if self.missing(entry[1]) is None]:
             self.waiting = [entry for entry in self.waiting if self.missing(entry[1]) is not None]
-            for _, edit in ready:
-                self.waiting_insertions.pop(edit.id, None)
-                self._integrate(edit)
+            for client, edit in ready:
+                if isinstance(edit, Ins):
+                    del self.waiting_insertions[edit.id]
+                    self._insert(client, edit.parent, edit.id, edit.value)
+                else:
+                    self._delete(client, edit.id)
 
     def walk(self) -> Iterator[tuple[Id, Element]]:
         """The document: the walk of the tree, parent before children, tombstones included."""

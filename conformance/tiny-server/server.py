@@ -11,7 +11,7 @@ import contextlib
 import signal
 
 from document import Document
-from messages import field, number, document_name, malformed, opened_version, parse, read_hello, read_op, string
+from messages import document_name, field, malformed, number, opened_version, parse, read_hello, read_op, string
 from protocol import LIMITS, Close, Refusal
 from session import Session
 from websocket import Binary, FrameError, HandshakeError, NotUtf8, PeerClosed, TooBig, WebSocket

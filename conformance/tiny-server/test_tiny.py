@@ -141,7 +141,8 @@ class MessagesTest(unittest.TestCase):
         for text in ("", "root", "a\x7f", "a\n", "\x85", "ä" * 65):
             with self.assertRaises(Refusal, msg=text):
                 messages.client(text)
-        for value in ([0, "x"], [1, "root"], [1], [True, "x"], [1, "x", 2], [0.0, "root"], {}):
+        ids: list[Any] = [[0, "x"], [1, "root"], [1], [True, "x"], [1, "x", 2], [0.0, "root"], {}]
+        for value in ids:
             with self.assertRaises(Refusal, msg=str(value)):
                 messages.parent_id(value)
 
@@ -180,7 +181,8 @@ class Client:
     async def message(self) -> dict[str, Any]:
         opcode, payload = await self.receive()
         assert opcode == 1, (opcode, payload)
-        return json.loads(payload)
+        message: dict[str, Any] = json.loads(payload)
+        return message
 
     async def closed(self) -> tuple[int, str]:
         opcode, payload = await self.receive()

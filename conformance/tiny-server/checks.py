@@ -63,15 +63,14 @@ def check_edit_v1(document: Document, client: str, edit: Edit) -> None:
         if too_high:
             raise Refusal("lamport_jump")
         element = sequence.elements.get(edit.id)
-        waiting = sequence.waiting_insertions.get(edit.id)
         if element and not element.deleted and element.char != edit.value:
             raise Refusal("id_conflict")
-        if waiting and waiting != edit:
+        if sequence.waiting_insertions.get(edit.id, edit) != edit:
             raise Refusal("id_conflict")
-        if element or waiting:
+        if element:
             return  # it takes a number and has no effect, so it cannot wait either
     missing = sequence.missing(edit)
-    if missing is None:
+    if missing is None or sequence.waits(edit):
         return
     if document.is_version_2(missing[1]):
         raise Refusal("unknown_reference")

@@ -130,10 +130,16 @@ class Sequence:
     """Elementary edits with the client that made them (V1-6)."""
     waiting_insertions: dict[Id, Ins] = field(default_factory=dict)
     """The insertions among them, by id."""
+    waiting_deletions: set[Id] = field(default_factory=set)
+    """The deletions among them."""
 
     def holds(self, id: Id) -> bool:
         """Whether an element has arrived. The root is always there."""
         return id in self.elements or id == ROOT
+
+    def waits(self, edit: Edit) -> bool:
+        """Whether an elementary edit of this id waits already."""
+        return edit.id in (self.waiting_insertions if isinstance(edit, Ins) else self.waiting_deletions)
 
     def missing(self, edit: Edit) -> Id | None:
         """The element that this elementary edit needs and that has not arrived."""
@@ -164,7 +170,8 @@ class Sequence:
     def _delete(self, client: str, id: Id) -> None:
         if id in self.elements:
             self.elements[id].deleted = True
-        else:
+        elif id not in self.waiting_deletions:
+            self.waiting_deletions.add(id)
             self.waiting.append((client, Del(id)))
 
     def _retry_waiting(self) -> None:
@@ -176,6 +183,7 @@ class Sequence:
                     del self.waiting_insertions[edit.id]
                     self._insert(client, edit.parent, edit.id, edit.value)
                 else:
+                    self.waiting_deletions.remove(edit.id)
                     self._delete(client, edit.id)
 
     def walk(self) -> Iterator[tuple[Id, Element]]:

@@ -66,6 +66,16 @@ impl<T: AsRef<Entry>> Ring<T> {
         self.head
     }
 
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Adds a durable entry; lets go of the oldest while the ring is over its bounds. The newest always stays.
     pub fn push(&mut self, entry: T) {
         self.head = entry.as_ref().last();

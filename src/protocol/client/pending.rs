@@ -1,5 +1,7 @@
 //! Own operations: made, sent, sent again, settled.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
@@ -41,12 +43,7 @@ impl ReplicaState {
     pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
         match self.document.local_delete(at, len) {
             None => out.push(Output::Event(Event::InvalidEdit)),
-            Some(Op::Batch(edits)) => {
-                for chunk in edits.chunks(LOCAL_BATCH_MAX) {
-                    self.local(one_or_batch(chunk.to_vec()), out);
-                }
-            }
-            Some(op) => self.local(op, out),
+            Some(op) => deletions(op.edits()).into_iter().for_each(|op| self.local(op, out)),
         }
         self.pump(out);
     }
@@ -55,7 +52,10 @@ impl ReplicaState {
         if !self.is_well_made(&edit) {
             return out.push(Output::Event(Event::InvalidEdit));
         }
-        self.local(Op::Edit(edit), out);
+        match &edit {
+            Edit::Insert { .. } => self.local(Op::Edit(edit), out),
+            Edit::Delete { .. } => deletions(&[edit]).into_iter().for_each(|op| self.local(op, out)),
+        }
         self.pump(out);
     }
 
@@ -89,7 +89,7 @@ impl ReplicaState {
     /// Integrates an own operation at once and queues it.
     fn local(&mut self, op: Op, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();
-        self.document.integrate(&op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&op, &mut deltas);
         self.push_pending(op);
         out.push(Output::Event(Event::Changed(deltas)));
     }
@@ -158,6 +158,28 @@ impl ReplicaState {
         let count = self.pending.iter().take_while(|pending| is_integrated(pending)).count();
         self.pending.drain(..count);
     }
+}
+
+/// Deletions as operations that a server takes: each of at most `LOCAL_BATCH_MAX` edits and `LOCAL_RUN_MAX` elements.
+fn deletions(edits: &[Edit]) -> Vec<Op> {
+    let (mut ops, mut part, mut room) = (Vec::new(), Vec::new(), LOCAL_RUN_MAX as u32);
+    for edit in edits {
+        let Edit::Delete { id, len } = edit else { continue };
+        let mut done = 0;
+        while let Some(id) = id.checked_add(u64::from(done)).filter(|_| done < *len) {
+            let taken = room.min(len - done);
+            part.push(Edit::Delete { id, len: taken });
+            (done, room) = (done + taken, room - taken);
+            if room == 0 || part.len() == LOCAL_BATCH_MAX {
+                ops.push(one_or_batch(std::mem::take(&mut part)));
+                room = LOCAL_RUN_MAX as u32;
+            }
+        }
+    }
+    if !part.is_empty() {
+        ops.push(one_or_batch(part));
+    }
+    ops
 }
 
 /// The operation made of at least one edit.

@@ -1,9 +1,10 @@
 //! What the server says, and what it changes.
 
+use std::sync::Arc;
+
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
-use crate::id::DocId;
-use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho};
+use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
 use crate::protocol::reject::Retry;
 
 impl ReplicaState {
@@ -12,7 +13,7 @@ impl ReplicaState {
         if !is_awaited {
             return;
         }
-        if doc_of(&message) != &self.doc {
+        if message.doc() != &self.doc {
             return self.protocol_error(out);
         }
         match message {
@@ -77,6 +78,10 @@ impl ReplicaState {
             rekey.replaced_last = v2.replaced_last;
             return;
         }
+        // A restored backup may hold an operation under a smaller number than the history did that it replaced.
+        for own in self.pending.iter_mut().filter(|own| own.number <= v2.last) {
+            own.settled = own.settled.map(|at| at.min(ack.server_seq));
+        }
         self.settle(v2.last, ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
         // would be asked for the whole state several times a second, for ever.
@@ -134,7 +139,7 @@ impl ReplicaState {
             self.settle(*number, echo.server_seq, out);
         }
         let mut deltas = Vec::new();
-        self.document.integrate(&echo.op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
         self.last_seen = echo.server_seq;
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
@@ -166,28 +171,16 @@ impl ReplicaState {
         match self.rekey.take() {
             Some(rekey) => self.finish_rekey(rekey, joined, out),
             None => {
-                self.document = joined;
                 self.drop_settled();
+                let mut document = joined;
                 for pending in &self.pending {
-                    self.document.integrate(&pending.op, &mut Vec::new());
+                    document.integrate(&pending.op, &mut Vec::new());
                 }
+                self.document = Arc::new(document);
             }
         }
         out.push(Output::Event(Event::Replaced));
         self.set_status(Status::Live, out);
         self.pump(out);
-    }
-}
-
-fn doc_of(message: &ServerMessage) -> &DocId {
-    match message {
-        ServerMessage::HelloAck(HelloAck { doc, .. })
-        | ServerMessage::Echo(Echo { doc, .. })
-        | ServerMessage::ResyncText { doc, .. }
-        | ServerMessage::Resync(Resync { doc, .. })
-        | ServerMessage::Ack { doc, .. }
-        | ServerMessage::Error { doc, .. }
-        | ServerMessage::UnknownEcho(UnknownEcho { doc, .. })
-        | ServerMessage::Synced { doc, .. } => doc,
     }
 }

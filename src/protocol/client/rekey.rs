@@ -5,6 +5,7 @@
 //! makes the rest again with fresh ids on the joined state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::pending::one_or_batch;
 use super::{Event, Identity, Output, ReplicaState};
@@ -78,7 +79,7 @@ impl Translation<'_> {
     }
 
     /// Makes an edit again on the new document. Deletions of vanished elements are left out.
-    fn edit(&mut self, edit: &Edit, new: &mut Document, replica: &ReplicaId) -> Vec<Edit> {
+    fn edit(&mut self, edit: &Edit, new: &Document, replica: &ReplicaId) -> Vec<Edit> {
         match edit {
             Edit::Insert { parent, id, text } => {
                 let parent = self.parent(parent, new);
@@ -120,7 +121,7 @@ impl ReplicaState {
     /// rest again.
     pub(super) fn finish_rekey(&mut self, rekey: Rekey, joined: Document, out: &mut Vec<Output>) {
         let Some(successor) = rekey.successor else { return };
-        let old = std::mem::replace(&mut self.document, joined);
+        let old = std::mem::replace(&mut self.document, Arc::new(joined));
         let pending = std::mem::take(&mut self.pending);
         (self.next_number, self.answered, self.sent) = (1, 0, 0);
         (self.clock, self.forgotten) = (Lamport(0), 0);
@@ -151,9 +152,9 @@ impl ReplicaState {
             }
             let mut edits = Vec::new();
             for edit in pending.op.edits() {
-                let made = translation.edit(edit, &mut self.document, &successor.client);
+                let made = translation.edit(edit, &self.document, &successor.client);
                 for edit in made {
-                    self.document.integrate(&Op::Edit(edit.clone()), &mut Vec::new());
+                    Arc::make_mut(&mut self.document).integrate(&Op::Edit(edit.clone()), &mut Vec::new());
                     edits.push(edit);
                 }
             }

@@ -3,6 +3,8 @@
 //! The document is not part of it: the server has it. The caller stores what [`ReplicaState::saved`] says before any
 //! message of the same step leaves, and lets one instance at a time continue it (ID-3).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::rekey::Rekey;
@@ -68,7 +70,7 @@ impl ReplicaState {
         (replica.attempt, replica.clock) = (saved.attempt, saved.clock);
         (replica.next_number, replica.answered, replica.forgotten) = (settled + 1, settled, settled);
         for (_, op) in saved.pending {
-            replica.document.integrate(&op, &mut Vec::new());
+            Arc::make_mut(&mut replica.document).integrate(&op, &mut Vec::new());
             replica.push_pending(op);
         }
         replica.rekey = saved.rekey.map(|rekey| Rekey {

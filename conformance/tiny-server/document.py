@@ -41,10 +41,10 @@ class Record:
     """By message number, for what the client has not reported as answered."""
 
     def report(self, answered: int) -> None:
-        """All messages up to this one are answered, says the client."""
-        for client_msg_id in range(self.answered + 1, min(answered, self.last) + 1):
+        """All messages up to this one are answered, says an accepted operation (RESUB-4)."""
+        for client_msg_id in range(self.answered + 1, answered + 1):
             del self.answers[client_msg_id]
-        self.answered = max(self.answered, min(answered, self.last))
+        self.answered = max(self.answered, answered)
 
 
 class Document:
@@ -89,8 +89,6 @@ class Document:
             return
         session.secret = digest(hello.secret)
         self.attempts[hello.client_id] = hello.attempt
-        if hello.client_id in self.records:
-            self.records[hello.client_id].report(hello.answered)
         self._welcome(session, hello, replaced_last)
 
     def leave(self, session: Session) -> None:
@@ -101,15 +99,17 @@ class Document:
                 self.attempts.pop(session.client_id, None)
 
     def _check_hello(self, hello: Hello) -> None:
-        """HELLO-3 behind `wrong_document`; the first three are asked of version 1 too."""
+        """HELLO-3 behind `wrong_document`. Version 1 is asked only whether the id is of version 2."""
         record, session = self.records.get(hello.client_id), self.sessions.get(hello.client_id)
-        for known in (record, session):
-            if known and (known.version != hello.version or not self._proves(hello, known.secret)):
+        if hello.version == 1:
+            if self.is_version_2(hello.client_id):
                 raise Refusal("client_id_taken")
+            return
+        # Nobody proves an identity of version 1, which has no secret.
+        if any(known and known.secret != digest(hello.secret) for known in (record, session)):
+            raise Refusal("client_id_taken")
         if hello.client_id in self.retired:
             raise Refusal("client_retired")
-        if hello.version == 1:
-            return
         if hello.attempt <= self.attempts.get(hello.client_id, 0):
             raise Refusal("stale_attempt")
         if hello.epoch != EPOCH:
@@ -118,10 +118,6 @@ class Document:
             raise Refusal("unknown_term")
         if hello.answered > (record.last if record else 0):
             raise Refusal("no_record")
-
-    @staticmethod
-    def _proves(hello: Hello, known: bytes | None) -> bool:
-        return hello.version == 1 or known == digest(hello.secret)
 
     def _replace(self, hello: Hello) -> int | None:
         """REKEY-3 and REKEY-4: retires the old identity. Returns `replaced_last`."""
@@ -229,7 +225,6 @@ class Document:
             raise Refusal("number_reused")
         ack = {"type": "ack", "doc_id": self.name, "client_msg_id": number, "server_seq": entry.last}
         session.answer(self.head, write({**ack, "count": entry.op.count}))
-        record.report(message.answered)
 
     def _operation_v1(self, session: Session, message: OpMessage) -> None:
         """V1-4 to V1-7."""

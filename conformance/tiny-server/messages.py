@@ -1,82 +1,20 @@
-"""Messages: strict JSON (section 3), names and ids (section 4), and the fields of what a client may send.
+"""Messages: names and ids (section 4), the fields of what a client may send, and writing what it is sent.
 
-Whatever breaks a rule is `Refusal("malformed")`. Writing is at the end.
+Whatever breaks a rule is `Refusal("malformed")`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from protocol import AFTER_MS, CODES, INTEGER_MAX, LIMITS, Refusal
+from protocol import AFTER_MS, CODES, INTEGER_MAX, LIMITS, Refusal, malformed
 from sequence import ROOT, Batch, Del, Edit, Id, Ins, Operation
 
 T = TypeVar("T")
-OBJECT_KEYS_MAX = 64
-DEPTH_MAX = 16
-
-
-def malformed() -> Refusal:
-    return Refusal("malformed")
-
-
-# ---- JSON ----------------------------------------------------------------------------------------------------------
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON-2 and JSON-6: no key twice, at most 64 keys."""
-    result = dict(pairs)
-    if len(result) != len(pairs) or len(pairs) > OBJECT_KEYS_MAX:
-        raise malformed()
-    return result
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):  # JSON-5: beyond binary64
-        raise malformed()
-    return value
-
-
-def _integer(text: str) -> int | float:
-    """Digits alone are an `int`. What has a sign is left a float, which no known field takes (JSON-5)."""
-    value = _float(text)
-    return value if text.startswith("-") else int(text)
-
-
-def _constant(_text: str) -> None:
-    raise malformed()  # NaN and Infinity, which Python would take
-
-
-def _check_value(value: Any, depth: int) -> None:
-    """JSON-6 and JSON-7, for every value at any depth."""
-    if isinstance(value, str):
-        value.encode()  # raises UnicodeEncodeError for half a surrogate pair
-    elif isinstance(value, (dict, list)):
-        if depth > DEPTH_MAX:
-            raise malformed()
-        for key in value if isinstance(value, dict) else ():
-            key.encode()
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_value(item, depth + 1)
-
-
-def parse(text: str) -> dict[str, Any]:
-    """The JSON object that a message is."""
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
-        )
-        if not isinstance(value, dict):
-            raise malformed()
-        _check_value(value, 1)
-    except (ValueError, RecursionError) as error:  # UnicodeEncodeError and JSONDecodeError are ValueErrors
-        raise malformed() from error
-    return value
 
 
 # ---- types of fields -----------------------------------------------------------------------------------------------
@@ -289,6 +227,23 @@ def read_edit(data: dict[str, Any], version: int) -> Edit:
     if edit.id[0] + edit.count - 1 > INTEGER_MAX:
         raise malformed()
     return edit
+
+
+def check_out_of_place(message: dict[str, Any], kind: str) -> None:
+    """HELLO-1: a second `hello`, or another message before it, is `malformed` rather than out of place if it is so."""
+    try:
+        if kind == "hello":
+            read_hello(message, opened_version(message))
+        elif kind == "op":
+            # No version is open yet. The one that it is written for shows in its number.
+            read_op(message, 1 if isinstance(message.get("client_msg_id"), str) else 2)
+        elif kind == "sync":
+            field(message, "nonce", number)
+        else:
+            raise malformed()
+    except Refusal as refusal:
+        if refusal.code == "malformed":
+            raise
 
 
 # ---- what the server sends -----------------------------------------------------------------------------------------

@@ -78,6 +78,10 @@ class Refusal(Exception):
         self.client_msg_id = client_msg_id
 
 
+def malformed() -> Refusal:
+    return Refusal("malformed")
+
+
 @dataclass(frozen=True)
 class Close:
     """A close frame to be sent."""

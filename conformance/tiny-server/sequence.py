@@ -137,10 +137,6 @@ class Sequence:
         """Whether an element has arrived. The root is always there."""
         return id in self.elements or id == ROOT
 
-    def waits(self, edit: Edit) -> bool:
-        """Whether an elementary edit of this id waits already."""
-        return edit.id in (self.waiting_insertions if isinstance(edit, Ins) else self.waiting_deletions)
-
     def missing(self, edit: Edit) -> Id | None:
         """The element that this elementary edit needs and that has not arrived."""
         needed = edit.parent if isinstance(edit, Ins) else edit.id

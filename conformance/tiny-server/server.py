@@ -11,9 +11,10 @@ import contextlib
 import signal
 
 from document import Document
-from messages import document_name, field, malformed, number, opened_version, parse, read_hello, read_op, string
-from protocol import LIMITS, Close, Refusal
+from messages import check_out_of_place, field, number, opened_version, read_hello, read_op, string
+from protocol import LIMITS, Close, Refusal, malformed
 from session import Session
+from strict_json import parse
 from websocket import Binary, FrameError, HandshakeError, NotUtf8, PeerClosed, TooBig, WebSocket
 
 PATH = "/ws"
@@ -140,16 +141,14 @@ class Server:
         message = parse(text)
         kind = field(message, "type", string)
         document = session.document
+        if (kind == "hello") != (document is None):
+            check_out_of_place(message, kind)
+            raise Refusal("second_hello" if document else "hello_expected")
         if document is None:
-            if kind != "hello":
-                raise Refusal("hello_expected")
-            session.version = opened_version(message)
-            # Before the other fields: a refusal of theirs is told by `error`, which names the document.
-            session.doc_id = field(message, "doc_id", document_name)
-            hello = read_hello(message, session.version)
+            hello = read_hello(message, opened_version(message))
+            # Only now: a `hello` that cannot be read gets no `error` (ERR-1).
+            session.version, session.doc_id = hello.version, hello.doc_id
             self.documents.setdefault(hello.doc_id, Document(hello.doc_id)).join(session, hello)
-        elif kind == "hello":
-            raise Refusal("second_hello")
         elif kind == "op":
             op = read_op(message, session.version)
             try:

@@ -108,8 +108,8 @@ class Session:
             self.end(close)
 
     def take_over(self) -> None:
-        """IDENT-1: a newer connection has taken the place of this one."""
-        self.end(Close(4001 if self.version == 2 else 1008, "taken_over"))
+        """IDENT-1: a newer connection has taken the place of this one. What was not sent is dropped."""
+        self.end_at_once(Close(4001 if self.version == 2 else 1008, "taken_over"))
 
     def check_lag(self) -> None:
         """SLOW-2: who had caught up may not fall too far behind. Who had not is served at its own pace (SLOW-1)."""

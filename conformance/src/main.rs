@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use collab_conformance::Address;
 use collab_conformance::check::{faults, requirements};
+use collab_conformance::outcome::Verdict;
 use collab_conformance::run::{Target, run};
-use collab_conformance::transcript::{Profile, Transcript, load};
+use collab_conformance::transcript::{Loaded, Profile, Transcript, load};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -34,14 +36,14 @@ enum Command {
     /// Runs the scenarios against a server.
     Run {
         /// The address of the server's WebSocket, for example `ws://127.0.0.1:8000/ws`.
-        #[arg(long, value_parser = address)]
-        target: String,
+        #[arg(long)]
+        target: Address,
         /// Only scenarios that have this in their id or title.
         #[arg(long, value_name = "TEXT", default_value = "")]
         filter: String,
         /// What the server claims. Scenarios that need more are skipped, and said to be.
-        #[arg(long, value_delimiter = ',', default_values = ["v1", "v2"])]
-        profiles: Vec<Claim>,
+        #[arg(long, value_delimiter = ',', default_values_t = Profile::ALL)]
+        profiles: Vec<Profile>,
         /// How long anything that is expected may take.
         #[arg(long, value_name = "MILLISECONDS", default_value = "5000")]
         deadline: NonZeroU64,
@@ -50,36 +52,13 @@ enum Command {
     Validate,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Claim {
-    V1,
-    V2,
-}
-
-impl From<Claim> for Profile {
-    fn from(claim: Claim) -> Self {
-        match claim {
-            Claim::V1 => Self::V1,
-            Claim::V2 => Self::V2,
-        }
-    }
-}
-
-fn address(text: &str) -> Result<String, String> {
-    match text.strip_prefix("ws://") {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
-        _ => Err("an address looks like ws://host:port/path".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
     let Cli { command, transcripts, protocol } = Cli::parse();
     let code = match command {
         Command::Validate => validate(&transcripts, &protocol),
         Command::Run { target, filter, profiles, deadline } => {
-            let target = Target { url: target, deadline: Duration::from_millis(deadline.get()) };
-            let claimed: Vec<Profile> = profiles.into_iter().map(Profile::from).collect();
-            run_all(&transcripts, &target, &filter, &claimed)
+            let target = Target { address: target, deadline: Duration::from_millis(deadline.get()), hooks: None };
+            run_all(&transcripts, &target, &filter, &profiles)
         }
     };
     code.unwrap_or_else(|error| {
@@ -99,7 +78,7 @@ fn validate(transcripts: &Path, protocol: &Path) -> Result<ExitCode, String> {
         }
     };
     let mut count = 0;
-    for (name, transcript) in &loaded {
+    for Loaded { name, transcript, .. } in &loaded {
         for fault in faults(name, transcript, &requirements) {
             eprintln!("{name}: {fault}");
             count += 1;
@@ -111,29 +90,33 @@ fn validate(transcripts: &Path, protocol: &Path) -> Result<ExitCode, String> {
 
 fn run_all(directory: &Path, target: &Target, filter: &str, claimed: &[Profile]) -> Result<ExitCode, String> {
     let mut chosen = load(directory).map_err(|error| error.to_string())?;
-    chosen.retain(|(_, transcript)| transcript.id.contains(filter) || transcript.title.contains(filter));
+    chosen.retain(|Loaded { transcript, .. }| transcript.id.contains(filter) || transcript.title.contains(filter));
     if chosen.is_empty() {
         return Err(format!("{}: no scenario has {filter:?} in its id or title", directory.display()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (_, transcript) in &chosen {
+    for Loaded { transcript, .. } in &chosen {
         let Transcript { id, title, .. } = transcript;
         if let Some(missing) = transcript.profiles.iter().find(|profile| !claimed.contains(profile)) {
             println!("skip  {id}: the server does not claim {missing}");
             skipped += 1;
             continue;
         }
-        match runtime.block_on(run(transcript, target)) {
-            Ok(()) => {
+        match runtime.block_on(run(transcript, target)).verdict {
+            Verdict::Pass | Verdict::NonStrict => {
                 println!("pass  {id}: {title}");
                 passed += 1;
             }
-            Err(divergence) => {
-                println!("FAIL  {id}: {title}\n  tests {}", transcript.requirements.join(" "));
+            Verdict::Fail(divergence) => {
+                println!("FAIL  {id}: {title}\n  tests {}", divergence.tests.join(" "));
                 println!("  {divergence}");
                 failed += 1;
+            }
+            Verdict::Skipped(why) => {
+                println!("skip  {id}: {why}");
+                skipped += 1;
             }
         }
     }

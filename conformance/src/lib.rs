@@ -10,14 +10,18 @@
 
 pub mod check;
 mod connection;
+pub mod coverage;
 mod frame;
 pub mod hooks;
 mod operator;
 pub mod outcome;
 pub mod pattern;
+pub mod protocol;
 mod replica;
+pub mod report;
 pub mod run;
 pub mod step;
+pub mod suite;
 pub mod transcript;
 mod upgrade;
 pub mod value;

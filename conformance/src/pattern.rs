@@ -101,6 +101,7 @@ impl Matching<'_> {
         match wanted {
             _ if fits => Ok(()),
             Some(wanted) => Err(self.difference(format_args!("{wanted} ({})", named(operator)), received)),
+            None if *operator == Operator::Absent => Err(self.difference("absent", received)),
             None => Err(self.difference(pattern, received)),
         }
     }

@@ -37,6 +37,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// A hook that a scenario needs and that there is not.
+    pub fn missing_hook(&self, transcript: &Transcript) -> Option<&'static str> {
+        let command = |hook| self.hooks.as_ref().and_then(|hooks| hooks.command(hook));
+        transcript.hooks().into_iter().find(|hook| command(hook).is_none())
+    }
+
     /// Whether the server accepts a WebSocket.
     ///
     /// # Errors
@@ -48,10 +54,6 @@ impl Target {
 
 /// Carries out the steps in order, in a document of its own, up to the first divergence.
 pub async fn run(transcript: &Transcript, target: &Target) -> Outcome {
-    let missing = |hook: &&str| target.hooks.as_ref().and_then(|hooks| hooks.command(hook)).is_none();
-    if let Some(hook) = transcript.hooks().into_iter().find(missing) {
-        return Outcome::skipped(format!("needs the hook {hook}"));
-    }
     let begun = Instant::now();
     let mut run = Run::new(transcript, target);
     let ended = match run.steps(&transcript.steps, String::new()).await {
@@ -71,7 +73,7 @@ fn fresh_document() -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    format!("conformance-{:x}-{:x}-{run}", now.as_nanos(), std::process::id())
+    format!("c-{:x}-{:x}-{run}", now.as_nanos(), std::process::id())
 }
 
 /// A divergence that does not yet know its place.
@@ -322,18 +324,23 @@ impl<'a> Run<'a> {
     fn diverged(&mut self, step: &Step, fault: Fault) -> Box<Divergence> {
         let tests = if step.tests.is_empty() { &self.transcript.requirements } else { &step.tests };
         let on = step.on().first().map(String::as_str).unwrap_or_default();
+        // What only should be does not end the scenario: what came is still to be taken.
+        if !step.should {
+            self.leave(on);
+        }
         self.located(tests, on, fault)
     }
 
-    fn located(&mut self, tests: &[String], on: &str, fault: Fault) -> Box<Divergence> {
-        let left: Vec<String> = self
-            .open
-            .get_mut(on)
-            .map(|link| link.connection.rest().map(Received::to_string).collect())
-            .unwrap_or_default();
+    /// Tells of what came and is not taken any more.
+    fn leave(&mut self, on: &str) {
+        let Some(link) = self.open.get_mut(on) else { return };
+        let left: Vec<String> = link.connection.rest().map(Received::to_string).collect();
         for text in left {
             self.event(on, EventKind::Left, text);
         }
+    }
+
+    fn located(&self, tests: &[String], on: &str, fault: Fault) -> Box<Divergence> {
         let mine = self.events.iter().rev().filter(|event| event.on == on && !on.is_empty());
         let mut last: Vec<String> = mine.take(LAST).map(Event::to_string).collect();
         last.reverse();

@@ -161,6 +161,12 @@ pub struct Loaded {
     pub transcript: Transcript,
 }
 
+impl AsRef<Self> for Loaded {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Reads every `.json` file of a directory and of the folders in it, in the order of their paths.
 ///
 /// # Errors

@@ -142,6 +142,7 @@ impl<'a> Run<'a> {
         }
         let tests = if step.tests.is_empty() { first_tests(step) } else { step.tests.clone() };
         let tests = if tests.is_empty() { self.transcript.requirements.clone() } else { tests };
+        self.leave(on);
         self.located(&tests, on, fault)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use collab_conformance::run::{Divergence, run};
+use collab_conformance::outcome::{Divergence, Verdict};
+use collab_conformance::run::run;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,14 +64,21 @@ async fn pass_on(stream: TcpStream, server: SocketAddr, fault: Fault) {
 }
 
 /// What the scenario `id` says about our server with the fault.
-async fn judge(id: &str, fault: Fault) -> Result<(), Divergence> {
+async fn judge(id: &str, fault: Fault) -> Verdict {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address, fault).await;
-    let (_, transcript) = scenarios().into_iter().find(|(name, _)| name == id).unwrap();
-    let verdict = run(&transcript, &target(proxy.address)).await;
+    let loaded = scenarios().into_iter().find(|loaded| loaded.name == id).unwrap();
+    let verdict = run(&loaded.transcript, &target(proxy.address)).await.verdict;
     proxy.task.abort();
     server.stop().await;
     verdict
+}
+
+fn divergence(verdict: Verdict) -> Divergence {
+    match verdict {
+        Verdict::Fail(divergence) => divergence,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn no_fault(message: Value) -> Vec<Value> {
@@ -96,32 +104,32 @@ fn a_field_too_many(mut message: Value) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxy_is_not_the_fault() {
     for id in ["v1-echo-to-all-in-order", "v1-second-hello", "v2-gap-refused", "v2-take-over"] {
-        assert_eq!(judge(id, no_fault).await, Ok(()), "{id}");
+        assert_eq!(judge(id, no_fault).await, Verdict::Pass, "{id}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_number_is_found() {
-    let divergence = judge("v1-hello-at-zero", number_too_high).await.unwrap_err();
+    let divergence = divergence(judge("v1-hello-at-zero", number_too_high).await);
     assert_eq!(divergence.difference.as_deref(), Some("/server_seq should be 1, and is 2"));
-    assert_eq!((divergence.step, divergence.on.as_str()), (6, "a"));
+    assert_eq!((divergence.step.as_str(), divergence.on.as_str()), ("6", "a"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doubled_echo_is_found() {
-    assert!(judge("v1-echo-to-all-in-order", every_echo_twice).await.is_err());
+    divergence(judge("v1-echo-to-all-in-order", every_echo_twice).await);
 }
 
 /// The second of the last two echoes comes when nothing is expected any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_behind_the_last_expectation_is_found() {
-    let divergence = judge("v1-hello-at-zero", every_echo_twice).await.unwrap_err();
-    assert_eq!((divergence.step, divergence.expected.as_str()), (7, "nothing more"));
+    let divergence = divergence(judge("v1-hello-at-zero", every_echo_twice).await);
+    assert_eq!((divergence.step.as_str(), divergence.expected.as_str()), ("end", "nothing more"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_version_1_does_not_have_is_found() {
-    let divergence = judge("v1-hello-at-zero", a_field_too_many).await.unwrap_err();
+    let divergence = divergence(judge("v1-hello-at-zero", a_field_too_many).await);
     assert_eq!(divergence.difference.as_deref(), Some("/count should be absent, and is 1"));
 }
 
@@ -130,6 +138,6 @@ async fn a_server_that_is_not_there_is_found() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let (_, transcript) = scenarios().swap_remove(0);
-    assert_eq!(run(&transcript, &target(address)).await.unwrap_err().step, 1);
+    let loaded = scenarios().swap_remove(0);
+    assert_eq!(divergence(run(&loaded.transcript, &target(address)).await.verdict).step, "1");
 }

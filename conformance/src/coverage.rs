@@ -37,8 +37,7 @@ pub fn coverage(scenarios: &[impl AsRef<Loaded>]) -> Result<Vec<Covered<'_>>, St
         Covered { requirement, by, exception: exceptions.get(&requirement.id).cloned() }
     });
     let concerns = |covered: &Covered<'_>| {
-        let is_of_server = covered.requirement.is_server_must() || covered.requirement.strength == "SHOULD";
-        is_of_server || !covered.by.is_empty() || covered.exception.is_some()
+        covered.requirement.binds_servers() || !covered.by.is_empty() || covered.exception.is_some()
     };
     Ok(all.filter(concerns).collect())
 }

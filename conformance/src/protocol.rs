@@ -32,9 +32,14 @@ pub struct Requirement {
 }
 
 impl Requirement {
+    /// Whether it says something about servers.
+    pub fn binds_servers(&self) -> bool {
+        matches!(self.binds, Binds::Server | Binds::Both)
+    }
+
     /// Whether a server that breaks it is no server of the protocol.
     pub fn is_server_must(&self) -> bool {
-        matches!(self.binds, Binds::Server | Binds::Both) && self.strength == "MUST"
+        self.binds_servers() && self.strength == "MUST"
     }
 }
 

@@ -71,7 +71,7 @@ fn each_defect_shows_among_the_others() {
             Defect::AscendingSiblings => story.property == Name::Intention,
             _ => true,
         });
-        let model = ReferenceModel { defects: defects.collect(), bounds };
+        let model = ReferenceModel::new(defects.collect(), bounds);
         let stop = HasDiscoveries::AnyOf([story.property.name()].into());
         let checker = model.checker().finish_when(stop).spawn_bfs().join();
         assert!(checker.discovery(story.property.name()).is_some(), "{}", story.name);

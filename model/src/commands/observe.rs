@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::refuse;
 use crate::observe::{Before, History, ReadError, Verdict, read};
 
 /// Judges what the replicas of any editor displayed: does one order of all elements agree with every list?
@@ -34,8 +35,7 @@ pub fn run(args: Args) -> ExitCode {
     let history = match load(&file) {
         Ok(history) => history,
         Err(error) => {
-            eprintln!("{}: {error}", file.display());
-            return ExitCode::from(2);
+            return refuse(&format!("{}: {error}", file.display()));
         }
     };
     let verdict = history.judge();

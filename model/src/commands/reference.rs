@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::refuse;
 use crate::reference::{Found, STORIES, Story};
 
 /// Tells what was wrong with the reference: one counterexample for each defect, found by searching.
@@ -92,8 +93,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     if chosen.is_empty() {
         let names: Vec<&str> = STORIES.iter().map(|story| story.name).collect();
-        eprintln!("There is no story of that name. There are: {}.", names.join(", "));
-        return ExitCode::from(2);
+        return refuse(&format!("there is no story of that name; there are {}", names.join(", ")));
     }
     let mut all = Vec::new();
     for (number, story) in (1..).zip(chosen) {

@@ -10,9 +10,12 @@ mod state;
 mod step;
 mod story;
 mod text;
+mod view;
 
 use collab_engine::invariants::Property as Name;
 use stateright::{Model, Property};
+
+use crate::engine::watch::{Situation, Watch};
 
 pub use narrate::{sentence, short_sentence, table};
 pub use state::{Client, Down, Edit, Handler, Line, State, Step, Up, Which};
@@ -75,23 +78,31 @@ pub struct Bounds {
 }
 
 /// The reference, with some of its defects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ReferenceModel {
     /// Those that are present; all others are mended.
     pub defects: Vec<Defect>,
     /// How much happens.
     pub bounds: Bounds,
+    watch: Watch,
 }
 
 impl Default for ReferenceModel {
     /// The reference as it was, with two clients.
     fn default() -> Self {
         let bounds = Bounds { clients: 2, edits: 1, breaks: 1, restarts: 1, queue_places: 1, replay_max: 2 };
-        Self { defects: Defect::ALL.to_vec(), bounds }
+        Self::new(Defect::ALL.to_vec(), bounds)
     }
 }
 
 impl ReferenceModel {
+    /// The reference with these defects.
+    pub fn new(defects: Vec<Defect>, bounds: Bounds) -> Self {
+        let is_required = defects.is_empty();
+        let situations = vec![Situation { name: "everybody has typed and has it all", is_required }];
+        Self { defects, bounds, watch: Watch::new(situations) }
+    }
+
     /// Whether a defect is present.
     pub fn has(&self, defect: Defect) -> bool {
         self.defects.contains(&defect)
@@ -127,15 +138,18 @@ impl Model for ReferenceModel {
 
     /// What may happen; nothing behind a state that breaks a property.
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
-        if state.violated.is_none() {
-            self.progress(state, steps);
-            self.edits_and_faults(state, steps);
+        if self.watch.expand() {
+            self.enable(state, steps);
         }
     }
 
     fn next_state(&self, state: &State, step: Step) -> Option<State> {
         let mut next = state.clone();
         self.apply(&mut next, step);
+        let is_done = |client: &Client| client.typed == self.bounds.edits && client.pending.is_empty();
+        if next.clients.iter().all(is_done) && self.is_at_rest(&next) {
+            self.watch.meet(0);
+        }
         Some(next)
     }
 
@@ -164,12 +178,6 @@ impl Model for ReferenceModel {
             Property::always(Name::NoWedge.name(), |_, state: &State| state.violated != Some(Name::NoWedge)),
             Property::always(Name::Recovery.name(), |_, state: &State| state.violated != Some(Name::Recovery)),
             Property::always(Name::Progress.name(), |_, state: &State| state.violated != Some(Name::Progress)),
-            Property::sometimes("everybody has typed and has it all", |model, state: &State| {
-                let is_done = |client: &Client| client.typed == model.bounds.edits && client.pending.is_empty();
-                let mut steps = Vec::new();
-                model.progress(state, &mut steps);
-                steps.is_empty() && state.clients.iter().all(is_done)
-            }),
         ]
     }
 }

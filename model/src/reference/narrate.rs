@@ -113,7 +113,7 @@ pub fn table(model: &ReferenceModel, state: &State) -> String {
     rows.join("\n")
 }
 
-fn value(insert: Insert) -> String {
+pub(super) fn value(insert: Insert) -> String {
     format!("{:?}", insert.value.to_string())
 }
 
@@ -128,7 +128,7 @@ fn behind(model: &ReferenceModel, before: &State, client: u8, at: usize) -> Stri
     format!("behind {:?}{naming}", left.value.to_string())
 }
 
-fn message(message: &Down) -> String {
+pub(super) fn message(message: &Down) -> String {
     match message {
         Down::HelloAck(head) => format!("hello_ack, head {head}"),
         Down::Echo { number, edit, is_answer: false } => format!("echo {number} of {}", value(edit.insert)),

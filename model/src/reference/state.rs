@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use collab_engine::invariants::Property;
+use serde::{Deserialize, Serialize};
 
 use super::text::{Insert, Text};
 
@@ -120,7 +121,7 @@ pub struct State {
 }
 
 /// Which connection of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Which {
     /// The one that it uses.
     Current,
@@ -129,7 +130,7 @@ pub enum Which {
 }
 
 /// One step: what happens between two awaits of the server, or something that a client, the disk or the network does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// A client types its next character at a position.
     Type(u8, u8),

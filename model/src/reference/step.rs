@@ -43,7 +43,23 @@ impl ReferenceModel {
         }
     }
 
-    pub(super) fn edits_and_faults(&self, state: &State, steps: &mut Vec<Step>) {
+    /// Everything that may happen; nothing behind a state that breaks a property.
+    pub(super) fn enable(&self, state: &State, steps: &mut Vec<Step>) {
+        if state.violated.is_none() {
+            self.progress(state, steps);
+            self.edits_and_faults(state, steps);
+        }
+    }
+
+    /// Whether nothing is left to happen but edits and faults. That the server forgets a broken connection changes
+    /// nothing.
+    pub(super) fn is_at_rest(&self, state: &State) -> bool {
+        let mut steps = Vec::new();
+        self.progress(state, &mut steps);
+        steps.iter().all(|step| matches!(step, Step::Forget(_)))
+    }
+
+    fn edits_and_faults(&self, state: &State, steps: &mut Vec<Step>) {
         for (index, client) in (0..).zip(&state.clients) {
             if client.typed < self.bounds.edits {
                 let length = client.text.shown(self.siblings()).len() as u8;
@@ -281,15 +297,11 @@ impl ReferenceModel {
         if state.violated.is_none() && state.clients.iter().any(|client| !self.is_replay(state, client)) {
             state.violated = Some(Name::ReplicaState);
         }
-        if state.violated.is_none() {
-            let mut steps = Vec::new();
-            self.progress(state, &mut steps);
-            // That the server forgets a broken connection changes nothing.
-            steps.retain(|step| !matches!(step, Step::Forget(_)));
+        if state.violated.is_none() && self.is_at_rest(state) {
             let head = self.head(state);
-            if steps.is_empty() && state.clients.iter().any(|client| !client.pending.is_empty()) {
+            if state.clients.iter().any(|client| !client.pending.is_empty()) {
                 state.violated = Some(Name::NoWedge);
-            } else if steps.is_empty() && state.clients.iter().any(|client| client.last_seen != head) {
+            } else if state.clients.iter().any(|client| client.last_seen != head) {
                 state.violated = Some(Name::Progress);
             }
         }

@@ -151,12 +151,12 @@ pub struct Found {
 impl Story {
     /// The reference with this one defect.
     pub fn model(&self) -> ReferenceModel {
-        ReferenceModel { defects: vec![self.defect], bounds: self.bounds }
+        ReferenceModel::new(vec![self.defect], self.bounds)
     }
 
     /// The same, mended.
     pub fn mended(&self) -> ReferenceModel {
-        ReferenceModel { defects: Vec::new(), bounds: self.bounds }
+        ReferenceModel::new(Vec::new(), self.bounds)
     }
 
     /// Searches breadth first, so what it finds is as short as can be.

@@ -187,60 +187,81 @@ impl Disk {
         hasher.finish()
     }
 
-    /// Every disk that a crash may leave, each once, in a fixed order.
-    pub fn crashes(&self) -> Vec<Self> {
+    /// Every choice of what a crash leaves that leads to another disk: what [`Disk::crash`] takes.
+    pub fn crashes(&self) -> Vec<u64> {
         let mut disks = BTreeSet::new();
-        let new_dirs: Vec<&PathBuf> = self.dirs.difference(&self.durable_dirs).collect();
-        let doubts = self.changes.len() + new_dirs.len();
-        for choice in 0..1_u64 << doubts {
-            let is_kept = |index: usize| choice >> index & 1 == 1;
-            let mut names = self.durable_names.clone();
-            (0..)
-                .zip(&self.changes)
-                .filter(|(index, _)| is_kept(*index))
-                .for_each(|(_, change)| change.apply(&mut names));
-            let mut dirs = self.durable_dirs.clone();
-            dirs.extend(
-                (self.changes.len()..)
-                    .zip(&new_dirs)
-                    .filter(|(index, _)| is_kept(*index))
-                    .map(|(_, dir)| (*dir).clone()),
-            );
-            // A directory is reached through its parents; so is a file.
-            let all = dirs.clone();
-            let is_reachable = |path: &PathBuf| path.ancestors().skip(1).all(|dir| all.contains(dir));
-            dirs.retain(is_reachable);
-            names.retain(|path, _| is_reachable(path));
-            self.contents(names, dirs, &mut disks);
+        let mut choices = Vec::new();
+        let doubts = self.doubts();
+        for names in 0..1_u64 << doubts {
+            let (names_left, _) = self.names_after(names);
+            let nodes: BTreeSet<usize> = names_left.values().copied().collect();
+            let contents: u64 = nodes.iter().map(|node| self.files[*node].outcomes().len() as u64).product();
+            for content in 0..contents {
+                let choice = names | content << doubts;
+                if disks.insert(self.crash(choice)) {
+                    choices.push(choice);
+                }
+            }
         }
-        disks.into_iter().collect()
+        choices
     }
 
-    /// Every choice of contents for these names.
-    fn contents(&self, names: BTreeMap<PathBuf, usize>, dirs: BTreeSet<PathBuf>, disks: &mut BTreeSet<Self>) {
+    /// The disk that a crash leaves: the lowest bits of `choice` say which changes of names are kept, the rest which
+    /// content each file has.
+    pub fn crash(&self, choice: u64) -> Self {
+        let (names, dirs) = self.names_after(choice);
         let nodes: BTreeSet<usize> = names.values().copied().collect();
-        let mut choices: Vec<BTreeMap<usize, FileNode>> = vec![BTreeMap::new()];
+        let mut rest = choice >> self.doubts();
+        let mut left: BTreeMap<usize, FileNode> = BTreeMap::new();
         for node in nodes {
-            let mut next = Vec::new();
-            for content in self.files[node].outcomes() {
-                next.extend(choices.iter().cloned().map(|mut choice| {
-                    choice.insert(node, FileNode::durable(content.clone()));
-                    choice
-                }));
-            }
-            choices = next;
+            let outcomes = self.files[node].outcomes();
+            let content = outcomes.iter().nth((rest % outcomes.len() as u64) as usize).cloned().unwrap_or_default();
+            rest /= outcomes.len() as u64;
+            left.insert(node, FileNode::durable(content));
         }
-        for mut choice in choices {
-            let mut disk = Self {
-                files: names.values().map(|node| choice.remove(node).unwrap_or_default()).collect(),
-                names: names.keys().cloned().zip(0..).collect(),
-                dirs: dirs.clone(),
-                durable_dirs: dirs.clone(),
-                ..Self::default()
-            };
-            disk.durable_names = disk.names.clone();
-            disks.insert(disk);
-        }
+        let mut disk = Self {
+            files: names.values().map(|node| left.remove(node).unwrap_or_default()).collect(),
+            names: names.into_keys().zip(0..).collect(),
+            durable_dirs: dirs.clone(),
+            dirs,
+            ..Self::default()
+        };
+        disk.durable_names = disk.names.clone();
+        disk
+    }
+
+    /// How many changes of names and new directories are not durable.
+    fn doubts(&self) -> usize {
+        self.changes.len() + self.dirs.difference(&self.durable_dirs).count()
+    }
+
+    /// The names and directories that are left if those in doubt are kept whose bits are set.
+    fn names_after(&self, choice: u64) -> (BTreeMap<PathBuf, usize>, BTreeSet<PathBuf>) {
+        let is_kept = |index: usize| choice >> index & 1 == 1;
+        let mut names = self.durable_names.clone();
+        let changes = (0..).zip(&self.changes).filter(|(index, _)| is_kept(*index));
+        changes.for_each(|(_, change)| change.apply(&mut names));
+        let new_dirs = (self.changes.len()..).zip(self.dirs.difference(&self.durable_dirs));
+        let mut dirs = self.durable_dirs.clone();
+        dirs.extend(new_dirs.filter(|(index, _)| is_kept(*index)).map(|(_, dir)| dir.clone()));
+        // A directory is reached through its parents; so is a file.
+        let all = dirs.clone();
+        let is_reachable = |path: &PathBuf| path.ancestors().skip(1).all(|dir| all.contains(dir));
+        dirs.retain(is_reachable);
+        names.retain(|path, _| is_reachable(path));
+        (names, dirs)
+    }
+
+    /// The files by name, with their lengths.
+    pub(super) fn listing(&self) -> impl Iterator<Item = (&PathBuf, usize)> {
+        self.names.iter().map(|(path, node)| (path, self.files[*node].content.len()))
+    }
+
+    /// How many writes and changes of names a crash may take back.
+    pub(super) fn in_doubt(&self) -> usize {
+        let open =
+            |file: &FileNode| file.writes.iter().filter(|(_, certainty)| *certainty != Certainty::Synced).count();
+        self.doubts() + self.files.iter().map(open).sum::<usize>()
     }
 
     /// The same without files that no name leads to, now or after a crash, so that equal disks are equal values.

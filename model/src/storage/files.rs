@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use collab_engine::storage::files::{DataFile, FileLock, Files, Mode};
+use serde::{Deserialize, Serialize};
 
 use super::disk::{Change, Disk, FileNode};
 
 /// What happens at which call that changes or syncs something, counted from 1 within an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fate {
     /// Nothing.
     Whole,

@@ -9,20 +9,22 @@ mod disk;
 mod expected;
 mod files;
 mod run;
-
-use std::sync::Arc;
+mod view;
 
 use collab_engine::id::DocId;
 use collab_engine::invariants::Property as Name;
+use serde::{Deserialize, Serialize};
 use stateright::{Model, Property};
+
+use crate::engine::watch::{Situation, Watch};
 
 pub use disk::Disk;
 pub use expected::{Expected, Labelled, Moment, Snapshot};
 pub use files::{Fate, Skip};
 
 /// How much happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageModel {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
     /// Documents.
     pub documents: u8,
     /// Records appended, over all documents.
@@ -43,7 +45,7 @@ pub struct StorageModel {
     pub skip: Option<Skip>,
 }
 
-impl Default for StorageModel {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
             documents: 2,
@@ -59,8 +61,41 @@ impl Default for StorageModel {
     }
 }
 
+/// The embedded store within bounds.
+#[derive(Clone, Debug)]
+pub struct StorageModel {
+    /// How much happens.
+    pub bounds: Bounds,
+    watch: Watch,
+}
+
+/// What a run should come by; the last one is done, the others are what [`Met`] names.
+const SITUATIONS: [&str; 5] = [
+    "a torn group was dropped",
+    "what no sync had confirmed was found",
+    "what no sync had confirmed was lost",
+    "a failed operation was recovered from",
+    "everything was done",
+];
+
+impl StorageModel {
+    /// The store within these bounds.
+    pub fn new(bounds: Bounds) -> Self {
+        let (stops, faults) = (bounds.stops > 0, bounds.faults > 0);
+        let situations = SITUATIONS.into_iter().zip([stops, stops, stops, faults, true]);
+        let situations = situations.map(|(name, is_required)| Situation { name, is_required });
+        Self { bounds, watch: Watch::new(situations.collect()) }
+    }
+}
+
+impl Default for StorageModel {
+    fn default() -> Self {
+        Self::new(Bounds::default())
+    }
+}
+
 /// Something that is asked of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Op {
     /// Opens it, making it if there is none.
     Open,
@@ -107,19 +142,14 @@ pub enum Given {
 }
 
 /// Something that happens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StorageAction {
     /// The store does something, perhaps not to its end.
     Do(Op, Fate),
     /// The machine goes on where the process has ended.
     GoOn,
-    /// The machine crashes.
-    Crash {
-        /// Which of the disks that it may leave.
-        choice: usize,
-        /// That disk.
-        leaves: Arc<Disk>,
-    },
+    /// The machine crashes; this is what it leaves, of all that [`Disk::crashes`] tells.
+    Crash(u64),
 }
 
 /// What the last step met.
@@ -185,12 +215,12 @@ impl Model for StorageModel {
     type Action = StorageAction;
 
     fn init_states(&self) -> Vec<StorageState> {
-        let Self { appends, snapshots, truncations, checkpoints, stops, faults, .. } = *self;
+        let Bounds { appends, snapshots, truncations, checkpoints, stops, faults, .. } = self.bounds;
         vec![StorageState {
             disk: Disk::new(files::store_dir().parent().unwrap_or(&files::store_dir())),
             since: Vec::new(),
             process: Process::MayStart(Moment::Crashed),
-            expected: vec![Expected::default(); self.documents as usize],
+            expected: vec![Expected::default(); self.bounds.documents as usize],
             has_failed: false,
             met: Met::Nothing,
             violated: None,
@@ -199,31 +229,8 @@ impl Model for StorageModel {
     }
 
     fn actions(&self, state: &StorageState, actions: &mut Vec<StorageAction>) {
-        if state.violated.is_some() {
-            return;
-        }
-        if state.process == Process::Ended {
-            actions.push(StorageAction::GoOn);
-            let crash = |(choice, disk)| StorageAction::Crash { choice, leaves: Arc::new(disk) };
-            actions.extend(state.disk.crashes().into_iter().enumerate().map(crash));
-            return;
-        }
-        for op in self.ops(state) {
-            actions.push(StorageAction::Do(op, Fate::Whole));
-            if state.budget.stops == 0 && state.budget.faults == 0 {
-                continue;
-            }
-            let calls = self.calls(state, op);
-            if state.budget.stops > 0 {
-                actions.extend((0..calls.len()).map(|after| StorageAction::Do(op, Fate::StopsAfter(after))));
-            }
-            if state.budget.faults > 0 {
-                let fails = |(call, is_sync): (usize, &bool)| {
-                    let both = [Fate::Fails { call, is_done: false }, Fate::Fails { call, is_done: true }];
-                    both.into_iter().take(if *is_sync { 1 } else { 2 })
-                };
-                actions.extend((1..).zip(&calls).flat_map(fails).map(|fate| StorageAction::Do(op, fate)));
-            }
+        if self.watch.expand() {
+            self.enable(state, actions);
         }
     }
 
@@ -232,39 +239,23 @@ impl Model for StorageModel {
         next.met = Met::Nothing;
         match action {
             StorageAction::GoOn => next.process = Process::MayStart(Moment::Restarted),
-            StorageAction::Crash { choice: _, leaves } => {
-                next.disk = Disk::clone(&leaves);
+            StorageAction::Crash(choice) => {
+                next.disk = state.disk.crash(choice);
                 next.process = Process::MayStart(Moment::Crashed);
             }
-            StorageAction::Do(op, fate) => self.perform(&mut next, op, fate),
+            StorageAction::Do(op, fate) => self.perform(&mut next, op, fate)?,
+        }
+        match next.met {
+            Met::TornGroup => self.watch.meet(0),
+            Met::Unconfirmed => self.watch.meet(1),
+            Met::Lost => self.watch.meet(2),
+            Met::Recovered => self.watch.meet(3),
+            Met::Nothing => {}
+        }
+        if next.is_done() {
+            self.watch.meet(4);
         }
         Some(next)
-    }
-
-    fn format_action(&self, action: &StorageAction) -> String {
-        let StorageAction::Do(op, fate) = action else {
-            return match action {
-                StorageAction::Crash { choice, .. } => format!("the machine crashes and leaves disk {choice}"),
-                _ => "the machine goes on".to_owned(),
-            };
-        };
-        let op = match op {
-            Op::Open => "the store is opened".to_owned(),
-            Op::Append(doc) => format!("a record is appended to {}", name(*doc)),
-            Op::Sync => "what was appended is synced".to_owned(),
-            Op::Snapshot(doc) => format!("a snapshot of {} is stored", name(*doc)),
-            Op::Truncate(doc) => format!("the log of {} is cut at its snapshot", name(*doc)),
-            Op::Checkpoint => "a checkpoint is made".to_owned(),
-            Op::Recover => "the store recovers".to_owned(),
-            Op::Close => "the store is closed".to_owned(),
-        };
-        match fate {
-            Fate::Whole => op,
-            Fate::StopsAfter(calls) => format!("{op}, and the process ends after {calls} calls"),
-            Fate::Fails { call, is_done } => {
-                format!("{op}, and call {call} fails{}", if *is_done { " after it was done" } else { "" })
-            }
-        }
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -278,19 +269,6 @@ impl Model for StorageModel {
             }),
             Property::always(Name::NoPhantom.name(), |_, state: &StorageState| state.violated != Some(Name::NoPhantom)),
             Property::always(Name::Sound.name(), |_, state: &StorageState| state.violated != Some(Name::Sound)),
-            Property::sometimes("everything was done", |_, state: &StorageState| state.is_done()),
-            Property::sometimes("a torn group was dropped", |model, state: &StorageState| {
-                model.stops == 0 || state.met == Met::TornGroup
-            }),
-            Property::sometimes("what no sync had confirmed was found", |model, state: &StorageState| {
-                model.stops == 0 || state.met == Met::Unconfirmed
-            }),
-            Property::sometimes("what no sync had confirmed was lost", |model, state: &StorageState| {
-                model.stops == 0 || state.met == Met::Lost
-            }),
-            Property::sometimes("a failed operation was recovered from", |model, state: &StorageState| {
-                model.faults == 0 || state.met == Met::Recovered
-            }),
         ]
     }
 }

@@ -8,7 +8,7 @@ use collab_engine::storage::{Append, Appended, EmbeddedOptions, EmbeddedStore, R
 
 use super::expected::Labelled;
 use super::files::{ModelFiles, store_dir};
-use super::{Expected, Fate, Given, Met, Moment, Op, Process, StorageModel, StorageState, name};
+use super::{Expected, Fate, Given, Met, Moment, Op, Process, StorageAction, StorageModel, StorageState, name};
 
 /// A running store and its disk.
 struct Running {
@@ -31,8 +31,37 @@ impl From<StoreError> for Refusal {
 }
 
 impl StorageModel {
+    /// Everything that may happen; nothing behind a state that breaks a property.
+    pub(super) fn enable(&self, state: &StorageState, actions: &mut Vec<StorageAction>) {
+        if state.violated.is_some() {
+            return;
+        }
+        if state.process == Process::Ended {
+            actions.push(StorageAction::GoOn);
+            actions.extend(state.disk.crashes().into_iter().map(StorageAction::Crash));
+            return;
+        }
+        for op in self.ops(state) {
+            actions.push(StorageAction::Do(op, Fate::Whole));
+            if state.budget.stops == 0 && state.budget.faults == 0 {
+                continue;
+            }
+            let calls = self.calls(state, op);
+            if state.budget.stops > 0 {
+                actions.extend((0..calls.len()).map(|after| StorageAction::Do(op, Fate::StopsAfter(after))));
+            }
+            if state.budget.faults > 0 {
+                let fails = |(call, is_sync): (usize, &bool)| {
+                    let both = [Fate::Fails { call, is_done: false }, Fate::Fails { call, is_done: true }];
+                    both.into_iter().take(if *is_sync { 1 } else { 2 })
+                };
+                actions.extend((1..).zip(&calls).flat_map(fails).map(|fate| StorageAction::Do(op, fate)));
+            }
+        }
+    }
+
     /// What may be asked of the store now.
-    pub(super) fn ops(&self, state: &StorageState) -> Vec<Op> {
+    fn ops(&self, state: &StorageState) -> Vec<Op> {
         let budget = &state.budget;
         if state.process != Process::Runs {
             return vec![Op::Open];
@@ -65,7 +94,7 @@ impl StorageModel {
     }
 
     /// The calls that an operation makes if nothing comes between: whether each syncs a file.
-    pub(super) fn calls(&self, state: &StorageState, op: Op) -> Vec<bool> {
+    fn calls(&self, state: &StorageState, op: Op) -> Vec<bool> {
         let mut running = self.rebuilt(state);
         let mut scratch = state.clone();
         let given = attempt(&mut scratch, op);
@@ -77,7 +106,7 @@ impl StorageModel {
 
     /// Opens the store as it was opened, and does again what was done since.
     fn rebuilt(&self, state: &StorageState) -> Running {
-        let mut running = Running { files: ModelFiles::new(state.disk.clone(), self.skip), store: None };
+        let mut running = Running { files: ModelFiles::new(state.disk.clone(), self.bounds.skip), store: None };
         for (op, given, fate) in &state.since {
             running.files.begin(*fate);
             // It answers what it answered the first time.
@@ -86,18 +115,15 @@ impl StorageModel {
         running
     }
 
-    /// Does one operation and judges what comes of it.
-    pub(super) fn perform(&self, state: &mut StorageState, op: Op, fate: Fate) {
+    /// Does one operation and judges what comes of it; `None` if it was not even tried.
+    pub(super) fn perform(&self, state: &mut StorageState, op: Op, fate: Fate) -> Option<()> {
         let mut running = self.rebuilt(state);
-        let before = state.clone();
         let given = attempt(state, op);
         running.files.begin(fate);
         let answer = self.ask(&mut running, op, &given);
         let is_refused = matches!(answer, Err(Refusal::Error(StoreError::NeedsRecovery)));
         if is_refused && state.has_failed && op != Op::Close && running.files.calls().is_empty() {
-            // It was not even tried: nothing has changed.
-            *state = before;
-            return;
+            return None;
         }
         match fate {
             Fate::StopsAfter(_) => {
@@ -122,6 +148,7 @@ impl StorageModel {
                 }
             }
         }
+        Some(())
     }
 
     fn failed(&self, state: &mut StorageState, running: &Running, done: (Op, Given, Fate)) {
@@ -216,7 +243,7 @@ impl StorageModel {
             let options = EmbeddedOptions {
                 background: false,
                 checkpoint_threads: 1,
-                reserve_bytes: self.reserve_bytes,
+                reserve_bytes: self.bounds.reserve_bytes,
                 ..EmbeddedOptions::default()
             };
             let files = Arc::new(running.files.clone());

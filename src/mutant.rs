@@ -183,6 +183,8 @@ mod switch {
         RetirementNotLogged in "protocol/server/join.rs";
         /// A client that asks for a resync gets a replay.
         ResyncDemandIgnored in "protocol/server/join.rs";
+        /// A client may join another document than this.
+        AnyDocumentJoins in "protocol/server/join.rs";
         /// A client joins at the durable head while more is under way.
         JoinsAtDurableHead in "protocol/server/join.rs";
         /// `hello_ack` counts only the durable messages of the client.
@@ -205,6 +207,8 @@ mod switch {
         ConflictDropsOperations in "protocol/server/mod.rs";
         /// A resync names a number that is not durable.
         ResyncNamesTentativeHead in "protocol/server/mod.rs";
+        /// A document goes on after a failed append.
+        FailureIgnored in "protocol/server/mod.rs";
         /// A client's tentative record does not begin with its durable one.
         TentativeRecordBeginsAnew in "protocol/server/tentative.rs";
         /// A tentative record outlives its entries.
@@ -227,8 +231,12 @@ mod switch {
         OverrunUnnoticed in "protocol/feed.rs";
         /// A client forgets what is pending when its connection breaks.
         BreakForgetsPending in "protocol/client/mod.rs";
+        /// A barrier that was sent once is not sent again on the next connection.
+        BarrierSentOnce in "protocol/client/mod.rs";
         /// A client sends more than `inflight_max` unanswered messages.
         SendsBeyondInflight in "protocol/client/pending.rs";
+        /// A barrier is sent before the operations that it is for.
+        BarrierOvertakes in "protocol/client/pending.rs";
         /// One answer counts as the answer to every message.
         EverythingAnswered in "protocol/client/pending.rs";
         /// An acknowledged operation leaves the view before its number comes.
@@ -249,6 +257,8 @@ mod switch {
         RekeyRepeatsSettled in "protocol/client/rekey.rs";
         /// A rekey makes again what `hello_ack` says was accepted.
         RekeyForgetsAccepted in "protocol/client/rekey.rs";
+        /// A rekey makes again what was refused for good.
+        RefusedMadeAgain in "protocol/client/rekey.rs";
         /// A rekey drops what is pending.
         RekeyDropsPending in "protocol/client/rekey.rs";
         /// A rekey keeps the old ids.

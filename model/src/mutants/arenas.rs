@@ -99,6 +99,16 @@ arenas! {
     Unexpanded;
     /// The same with a ring of one entry.
     TinyRing;
+    /// One client with two edits, sent one at a time, which asks when they are durable; one break.
+    Barrier;
+    /// One client with one edit, and one append that fails.
+    Failure;
+    /// One client with one edit, which arrives twice.
+    Repeat;
+    /// A client each of two documents, one of which comes out at the other's server.
+    Stray;
+    /// One client with one run of two characters, where an operation may have one.
+    TooLong;
     /// Strangers with message numbers.
     Numbers;
     /// Strangers with ids.
@@ -179,6 +189,21 @@ impl Arena {
                 limits: limited(|limits| limits.replay_max = 0),
                 ..base
             },
+            Self::Barrier => Config {
+                clients_v2: 1,
+                edits: 2,
+                choice: typing,
+                barriers: 1,
+                breaks: 1,
+                limits: limited(|limits| limits.inflight_max = 1),
+                ..base
+            },
+            Self::Failure => Config { clients_v2: 1, failures: 1, ..base },
+            Self::Repeat => Config { clients_v2: 1, repeats: 1, ..base },
+            Self::Stray => Config { documents: 2, clients_v2: 1, strays: 1, ..base },
+            Self::TooLong => {
+                Config { clients_v2: 1, run_len: 2, limits: limited(|limits| limits.op_count_max = 1), ..base }
+            }
             Self::Versions => Config { clients_v2: 1, clients_v1: 1, run_len: 2, ..base },
             Self::Unexpanded => Config {
                 clients_v2: 1,

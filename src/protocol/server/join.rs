@@ -18,7 +18,7 @@ impl ServerState {
     pub(super) fn on_hello(&mut self, session: SessionId, hello: &Hello, out: &mut Outputs) {
         let version = if hello.v2.is_some() { Version::V2 } else { Version::V1 };
         let judged = match &hello.v2 {
-            _ if hello.doc != self.doc => Err(Reject::WrongDocument),
+            _ if hello.doc != self.doc && !mutated!(AnyDocumentJoins) => Err(Reject::WrongDocument),
             None => self.judge_hello_v1(hello),
             Some(v2) => self.judge_hello_v2(hello, v2),
         };

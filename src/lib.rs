@@ -21,7 +21,7 @@ mod ranges;
 pub mod rga;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
+#[cfg(feature = "storage")]
 pub mod storage;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

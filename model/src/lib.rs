@@ -8,5 +8,8 @@ pub mod commands;
 pub mod engine;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod observe;
+pub mod reference;
 pub mod rga;
+pub mod storage;
 pub mod sync;

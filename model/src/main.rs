@@ -28,6 +28,8 @@ enum Command {
     Graph(commands::graph::Args),
     #[cfg(feature = "mutants")]
     Mutants(commands::mutants::Args),
+    Reference(commands::reference::Args),
+    Observe(commands::observe::Args),
 }
 
 /// The exit code of a program that writes into a closed pipe.
@@ -57,5 +59,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => commands::graph::run(args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(args),
+        Command::Reference(args) => commands::reference::run(args),
+        Command::Observe(args) => commands::observe::run(args),
     }
 }

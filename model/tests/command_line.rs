@@ -6,19 +6,19 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn model(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_collab-model")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_collab-model")).args(arguments).output().expect("the command was built")
 }
 
 fn code(arguments: &[&str]) -> i32 {
-    model(arguments).status.code().unwrap()
+    model(arguments).status.code().expect("nobody killed it")
 }
 
 fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("it prints text")
 }
 
 fn lines(output: &Output) -> Vec<Value> {
-    text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text(output).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
 }
 
 /// A file of this run of this test.

@@ -2,17 +2,21 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use collab_engine::world::{Action, Kind};
 use collab_model::engine::Explorable;
 use collab_model::engine::bounds::{Bounds, Visit};
 use collab_model::engine::explicit::{Bound, Explored, Moves, explore, fingerprint};
 use collab_model::engine::run::{Allowance, Ending, OnGraph, Outcome, Verdict, progress_story, run};
 use collab_model::engine::story::{minimise, shortest};
 use collab_model::engine::walk::{Dice, Walked, walk};
+use collab_model::sync::SyncModel;
 use common::{Flaws, Move, Toy};
 use stateright::Model;
 
 /// Small configurations of every model and every kind of event.
-const SMALL: [&str; 24] = [
+const SMALL: [&str; 32] = [
     "rga --clients 1",
     "rga --clients 2",
     "rga --clients 2 --duplicates 0",
@@ -37,6 +41,14 @@ const SMALL: [&str; 24] = [
     "sync --in-flight 0 --edits typing --truncations 1 --breaks 1",
     "sync --in-flight 0 --edits typing --crashes 1",
     "sync --ops 2 --edits typing --in-flight 0",
+    "sync --clients 1 --barriers 1 --breaks 1",
+    "sync --clients 1 --failures 1 --breaks 1",
+    "sync --clients 1 --backups 1 --ops 2",
+    "sync --clients 1 --repeats 1 --breaks 1",
+    "sync --clients 1 --documents 2 --strays 1 --in-flight 0",
+    "sync --in-flight 0 --limits slow-consumers",
+    "sync --clients 1 --ops 2 --limits one-in-flight --crashes 1",
+    "sync --clients 1 --ops 2 --limits short-replay --breaks 1",
 ];
 
 struct Count;
@@ -159,6 +171,53 @@ fn walks_depend_on_their_seed_alone_and_find_what_is_forbidden() {
     };
     assert!((0..20).any(|seed| violated(seed).is_some()));
     assert!((0..20).all(|seed| violated(seed) == violated(seed)));
+}
+
+/// The kind of an action and the world's own list of what remains without faults and edits must agree.
+#[test]
+fn progress_is_what_the_world_calls_so() {
+    let everything = "sync --documents 2 --clients 2 --ops 3 --breaks 2 --crashes 2 --truncations 1 --foreign 1 --rekeys 1 \
+                      --reloads 1 --barriers 1 --failures 1 --backups 1 --repeats 1 --strays 1";
+    let model = SyncModel::new(Arc::new(Bounds::parse(everything).unwrap().config()), false);
+    let (mut dice, mut seen) = (Dice::new(1), std::collections::BTreeSet::new());
+    for _ in 0..200 {
+        let mut state = model.init_states().remove(0);
+        for _ in 0..60 {
+            let mut actions = model.enabled(&state);
+            let progress: Vec<_> = actions.iter().filter(|action| action.kind() == Kind::Progress).cloned().collect();
+            assert_eq!(progress, state.world.enabled_progress());
+            if actions.is_empty() {
+                break;
+            }
+            let action = actions.swap_remove(dice.below(actions.len()));
+            assert!(!model.sentence(&state, &action).is_empty() && !model.table(&state).is_empty());
+            seen.insert(format!("{action:?}").split('(').next().unwrap().to_owned());
+            state = model.next_state(&state, action).unwrap();
+        }
+    }
+    assert_eq!(seen.len(), 20, "every action but the swap of version 1 was met: {seen:?}");
+}
+
+#[test]
+fn a_chart_has_a_line_for_every_message_that_went() {
+    let model = SyncModel::new(Arc::new(Bounds::parse("sync --breaks 1 --crashes 1").unwrap().config()), false);
+    let Walked::Sound(_) = walk(&model, &mut Dice::new(3), 60) else { panic!("nothing is violated") };
+    let (mut dice, mut state) = (Dice::new(3), model.init_states().remove(0));
+    let (mut states, mut actions) = (vec![state.clone()], Vec::new());
+    for _ in 0..60 {
+        let mut enabled = model.enabled(&state);
+        if enabled.is_empty() {
+            break;
+        }
+        let action = enabled.swap_remove(dice.below(enabled.len()));
+        state = model.next_state(&state, action.clone()).unwrap();
+        states.push(state.clone());
+        actions.push(action);
+    }
+    let svg = model.chart(&states, &actions).to_svg();
+    let went = actions.iter().filter(|action| matches!(action, Action::Up(_) | Action::Deliver(_))).count();
+    assert!(went > 5 && svg.matches("rotate(").count() >= went, "{went} messages in {svg}");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Visit for Run {
 }
 
 fn explore(command: &str) -> Outcome {
-    Bounds::parse(command).unwrap().visit(Run(Allowance::unlimited()))
+    Bounds::parse(command).expect("the bounds are legal").visit(Run(Allowance::unlimited()))
 }
 
 #[test]

@@ -77,6 +77,9 @@ pub fn run(args: Args) -> ExitCode {
         Ok(configurations) => configurations,
         Err(problem) => return refuse(&problem),
     };
+    if let Some(problem) = args.results.as_deref().and_then(unwritable) {
+        return refuse(&problem);
+    }
     let is_single = configurations.len() == 1;
     if !args.json && !is_single {
         println!(
@@ -209,6 +212,12 @@ impl Args {
         crate::engine::ladder::note(file, name, result)
             .map_err(|error| format!("cannot write {}: {error}", file.display()))
     }
+}
+
+/// Why a file cannot be appended to: better told before hours of work than after.
+fn unwritable(file: &Path) -> Option<String> {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    opened.err().map(|error| format!("cannot write {}: {error}", file.display()))
 }
 
 /// Writes a story down; answers where it stands.

@@ -88,14 +88,14 @@ fn conclude(expected: Option<&str>, violated: Option<(&str, String)>) -> ExitCod
         // A violation of Progress may be a cycle, which no state shows.
         (Some("Progress"), None) => println!("\nNo state of this path is wrong by itself: see where it comes back to."),
         (Some(expected), Some((property, evidence))) if expected == property => {
-            println!("\n{property} does not hold, as saved. {evidence}");
+            println!("\n{property} does not hold, as saved: {evidence}");
         }
         (Some(expected), None) => {
             println!("\nNothing is violated any more: when this was saved, {expected} was.");
             return ExitCode::FAILURE;
         }
         (_, Some((property, evidence))) => {
-            println!("\n{property} does not hold. {evidence}");
+            println!("\n{property} does not hold: {evidence}");
             return ExitCode::FAILURE;
         }
         (None, None) => println!("\nNothing is violated."),

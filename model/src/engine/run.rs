@@ -323,14 +323,14 @@ pub fn progress_story<M: Explorable>(model: &M, explored: &Explored) -> Option<S
         Some(Story { property: "Progress".into(), evidence, steps, table, is_shortest: false, cycle_from, actions })
     };
     if let Some((state, why)) = explored.unsettled.first() {
-        let evidence = format!("Nothing is left to do but edits and faults, and {why}.");
+        let evidence = format!("nothing is left to do but edits and faults, and {why}");
         return told(&explored.path_to(model, *state), evidence, None);
     }
     let begin = cycle.iter().min()?;
     let mut path = explored.path_to(model, *begin);
     let cycle_from = path.len();
     path.extend(around(model, explored, &cycle, *begin));
-    told(&path, "Without an edit or a fault it goes on for ever.".into(), Some(cycle_from))
+    told(&path, "without an edit or a fault it goes on for ever".into(), Some(cycle_from))
 }
 
 /// The actions of a cycle, from one of its states on.

@@ -118,8 +118,8 @@ pub fn sentences<M: Explorable>(model: &M, path: &[M::Action]) -> (Vec<String>, 
 impl Story {
     /// The story as text; with `saved`, how to step through it.
     pub fn print(&self, bounds: &Bounds, saved: Option<&str>) {
-        let shortest = if self.is_shortest { "the shortest story" } else { "the shortest story found" };
-        println!("\n{} does not hold. {}", self.property, self.evidence);
+        let shortest = if self.is_shortest { "The shortest story" } else { "The shortest story found" };
+        println!("\n{} does not hold: {}.", self.property, self.evidence.trim_end_matches('.'));
         println!("{shortest}, {} steps, in `{}`:\n", self.steps.len(), bounds.command());
         for (index, step) in self.steps.iter().enumerate() {
             if self.cycle_from == Some(index) {

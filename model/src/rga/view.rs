@@ -16,7 +16,7 @@ impl Explorable for RgaModel {
 
     fn violation(&self, state: &Replicas) -> Option<(&'static str, String)> {
         let texts: Vec<_> = state.documents.iter().map(|document| format!("\"{}\"", document.text())).collect();
-        state.violated.map(|property| (property, format!("The replicas show {}.", texts.join(", "))))
+        state.violated.map(|property| (property, format!("the replicas show {}", texts.join(", "))))
     }
 
     fn enabled(&self, state: &Replicas) -> Vec<RgaAction> {

@@ -149,13 +149,14 @@ impl ReplicaState {
         }
     }
 
-    /// Own messages up to `number` are accepted, and integrated once `last_seen` reaches `at`.
+    /// Own messages up to `number` are accepted, and integrated once `last_seen` reaches `at`. A restored backup may hold
+    /// one under a smaller number than the history did that it replaced.
     pub(super) fn settle(&mut self, number: u64, at: ServerSeq, out: &mut Vec<Output>) {
         for pending in self.pending.iter_mut().take_while(|pending| pending.number <= number) {
             if pending.settled.is_none() {
-                pending.settled = Some(at);
                 out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
             }
+            pending.settled = Some(pending.settled.map_or(at, |known| known.min(at)));
         }
         let number = if mutated!(EverythingAnswered) { u64::MAX } else { number };
         self.answered = self.answered.max(number.min(self.next_number - 1));

@@ -79,10 +79,6 @@ impl ReplicaState {
             rekey.replaced_last = v2.replaced_last;
             return;
         }
-        // A restored backup may hold an operation under a smaller number than the history did that it replaced.
-        for own in self.pending.iter_mut().filter(|own| own.number <= v2.last) {
-            own.settled = own.settled.map(|at| at.min(ack.server_seq));
-        }
         self.settle(v2.last + u64::from(mutated!(GreetingAcknowledgesOneMore)), ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
         // would be asked for the whole state several times a second, for ever.

@@ -126,9 +126,11 @@ impl ServerState {
         let head = if mutated!(JoinsAtDurableHead) { self.content.head } else { self.tentative.head };
         let missed = head.0.saturating_sub(hello.last_seen.0);
         let is_kept = hello.last_seen >= self.log_start && hello.last_seen <= head;
+        // A successor judges what it had pending by the state that it gets: an older one would lack what was accepted.
+        let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some());
         let follows = match &hello.v2 {
             None if hello.last_seen == ServerSeq(0) => Follows::Resync,
-            Some(v2) if v2.resync && !mutated!(ResyncDemandIgnored) => Follows::Resync,
+            Some(v2) if (v2.resync || is_successor) && !mutated!(ResyncDemandIgnored) => Follows::Resync,
             _ if hello.last_seen == head => Follows::Nothing,
             None if is_kept && missed <= u64::from(self.limits.v1_replay_max) => Follows::Replay,
             Some(_) if is_kept && missed <= u64::from(self.limits.replay_max) => Follows::Replay,
@@ -147,8 +149,6 @@ impl ServerState {
         });
         let greeting = ServerMessage::HelloAck(HelloAck { doc: self.doc.clone(), server_seq: head, v2 });
         let (doc, client) = (self.doc.clone(), hello.client.clone());
-        // A successor judges what it had pending by the state that it gets: an older one would lack what was accepted.
-        let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some()) && follows == Follows::Resync;
         let cursor = if is_successor { head } else { hello.last_seen.min(head) };
         let cursor = if mutated!(ReplayStartsLate) { ServerSeq(cursor.0 + 1).min(head) } else { cursor };
         let cursor = if mutated!(ReplayStartsEarly) { ServerSeq(cursor.0.saturating_sub(1)) } else { cursor };

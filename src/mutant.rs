@@ -1,4 +1,4 @@
-//! Named single faults of the core, each of which the models must notice.
+//! Named single faults of the core and of the store, each of which the models must notice.
 //!
 //! A use in the core is one line: `mutated!(Name)` is the literal `false` unless the feature `mutants` is on, so what
 //! ships holds none of this. With the feature on it is true while that mutant is active on the calling thread. The
@@ -279,6 +279,18 @@ mod switch {
         ResyncWithoutWaiting in "protocol/codec/parts.rs";
         /// The characters of a run reach version 1 as siblings.
         CharactersShareParent in "protocol/codec/expand.rs";
+        /// What was appended counts as durable before it is synced.
+        GroupNotSynced in "storage/embedded/wal.rs";
+        /// A new file takes the place of the old one before it is synced.
+        FileRenamedUnsynced in "storage/embedded/disk.rs";
+        /// The name of a new file is not synced.
+        RenameNotSynced in "storage/embedded/disk.rs";
+        /// A document's file says in one place only how much of it counts.
+        SlotsNotInTurn in "storage/embedded/doc_file.rs";
+        /// The shared log forgets records that are in no document's file.
+        SegmentsForgottenTooEarly in "storage/embedded/checkpoint.rs";
+        /// A log is cut behind a snapshot whose name is not durable.
+        CutBeforeSnapshotIsDurable in "storage/embedded/checkpoint.rs";
     }
 
     std::thread_local! {

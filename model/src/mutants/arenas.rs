@@ -11,7 +11,9 @@ use collab_engine::world::{Choice, Config};
 use super::cluster::Cluster;
 use super::search::{Bounds, Outcome, breadth_first};
 use super::sequence::Sequence;
+use super::store::Store;
 use super::strangers::Strangers;
+use crate::storage::StorageModel;
 
 /// A small system.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub enum System {
     Cluster(Cluster),
     /// The server before strangers.
     Strangers(Strangers),
+    /// The embedded store.
+    Store(Store),
 }
 
 impl System {
@@ -31,6 +35,7 @@ impl System {
             Self::Sequence(sequence) => breadth_first(sequence, bounds),
             Self::Cluster(cluster) => breadth_first(cluster, bounds),
             Self::Strangers(strangers) => breadth_first(strangers, bounds),
+            Self::Store(store) => breadth_first(store, bounds),
         }
     }
 }
@@ -109,6 +114,10 @@ arenas! {
     Stray;
     /// One client with one run of two characters, where an operation may have one.
     TooLong;
+    /// The embedded store with one document, two appends, one snapshot, truncation, checkpoint and crash.
+    Store;
+    /// The embedded store with one document, one append, one snapshot, truncation, and a process that ends twice.
+    StoreTwice;
     /// Strangers with message numbers.
     Numbers;
     /// Strangers with ids.
@@ -130,6 +139,14 @@ impl Arena {
             Self::Characters => sequence(2, 1, false),
             Self::Runs => sequence(2, 3, true),
             Self::Chains => sequence(3, 1, false),
+            Self::Store => System::Store(Store(StorageModel { documents: 1, ..StorageModel::default() })),
+            Self::StoreTwice => System::Store(Store(StorageModel {
+                documents: 1,
+                appends: 1,
+                checkpoints: 0,
+                stops: 2,
+                ..StorageModel::default()
+            })),
             Self::Numbers => strangers(numbers(), |_| {}),
             Self::Ids => strangers(ids(), |limits| limits.lamport_jump_max = 10),
             Self::Sizes => strangers(sizes(), |limits| {

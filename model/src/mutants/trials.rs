@@ -125,6 +125,12 @@ pub const TRIALS: &[(Mutant, Arena, Killer)] = &[
     (Mutant::ResyncWithoutTombstones, Arena::Resync, by(Property::ReplicaState)),
     (Mutant::ResyncWithoutWaiting, Arena::Swap, by(Property::ReplicaState)),
     (Mutant::CharactersShareParent, Arena::Versions, by(Property::ReplicaState)),
+    (Mutant::GroupNotSynced, Arena::Store, by(Property::Recovery)),
+    (Mutant::FileRenamedUnsynced, Arena::Store, by(Property::Recovery)),
+    (Mutant::RenameNotSynced, Arena::Store, by(Property::Recovery)),
+    (Mutant::SlotsNotInTurn, Arena::Store, by(Property::Recovery)),
+    (Mutant::SegmentsForgottenTooEarly, Arena::Store, by(Property::Recovery)),
+    (Mutant::CutBeforeSnapshotIsDurable, Arena::StoreTwice, by(Property::Recovery)),
 ];
 
 /// How far a mutant is searched for. All of them die long before.

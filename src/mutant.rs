@@ -1,4 +1,4 @@
-//! Named single faults of the core, each of which the models must notice.
+//! Named single faults of the core and of the store, each of which the models must notice.
 //!
 //! A use in the core is one line: `mutated!(Name)` is the literal `false` unless the feature `mutants` is on, so what
 //! ships holds none of this. With the feature on it is true while that mutant is active on the calling thread. The
@@ -183,6 +183,8 @@ mod switch {
         RetirementNotLogged in "protocol/server/join.rs";
         /// A client that asks for a resync gets a replay.
         ResyncDemandIgnored in "protocol/server/join.rs";
+        /// A client may join another document than this.
+        AnyDocumentJoins in "protocol/server/join.rs";
         /// A client joins at the durable head while more is under way.
         JoinsAtDurableHead in "protocol/server/join.rs";
         /// `hello_ack` counts only the durable messages of the client.
@@ -205,6 +207,8 @@ mod switch {
         ConflictDropsOperations in "protocol/server/mod.rs";
         /// A resync names a number that is not durable.
         ResyncNamesTentativeHead in "protocol/server/mod.rs";
+        /// A document goes on after a failed append.
+        FailureIgnored in "protocol/server/mod.rs";
         /// A client's tentative record does not begin with its durable one.
         TentativeRecordBeginsAnew in "protocol/server/tentative.rs";
         /// A tentative record outlives its entries.
@@ -227,8 +231,12 @@ mod switch {
         OverrunUnnoticed in "protocol/feed.rs";
         /// A client forgets what is pending when its connection breaks.
         BreakForgetsPending in "protocol/client/mod.rs";
+        /// A barrier that was sent once is not sent again on the next connection.
+        BarrierSentOnce in "protocol/client/mod.rs";
         /// A client sends more than `inflight_max` unanswered messages.
         SendsBeyondInflight in "protocol/client/pending.rs";
+        /// A barrier is sent before the operations that it is for.
+        BarrierOvertakes in "protocol/client/pending.rs";
         /// One answer counts as the answer to every message.
         EverythingAnswered in "protocol/client/pending.rs";
         /// An acknowledged operation leaves the view before its number comes.
@@ -249,6 +257,8 @@ mod switch {
         RekeyRepeatsSettled in "protocol/client/rekey.rs";
         /// A rekey makes again what `hello_ack` says was accepted.
         RekeyForgetsAccepted in "protocol/client/rekey.rs";
+        /// A rekey makes again what was refused for good.
+        RefusedMadeAgain in "protocol/client/rekey.rs";
         /// A rekey drops what is pending.
         RekeyDropsPending in "protocol/client/rekey.rs";
         /// A rekey keeps the old ids.
@@ -269,6 +279,18 @@ mod switch {
         ResyncWithoutWaiting in "protocol/codec/parts.rs";
         /// The characters of a run reach version 1 as siblings.
         CharactersShareParent in "protocol/codec/expand.rs";
+        /// What was appended counts as durable before it is synced.
+        GroupNotSynced in "storage/embedded/wal.rs";
+        /// A new file takes the place of the old one before it is synced.
+        FileRenamedUnsynced in "storage/embedded/disk.rs";
+        /// The name of a new file is not synced.
+        RenameNotSynced in "storage/embedded/disk.rs";
+        /// A document's file says in one place only how much of it counts.
+        SlotsNotInTurn in "storage/embedded/doc_file.rs";
+        /// The shared log forgets records that are in no document's file.
+        SegmentsForgottenTooEarly in "storage/embedded/checkpoint.rs";
+        /// A log is cut behind a snapshot whose name is not durable.
+        CutBeforeSnapshotIsDurable in "storage/embedded/checkpoint.rs";
     }
 
     std::thread_local! {

@@ -11,7 +11,9 @@ use collab_engine::world::{Choice, Config};
 use super::cluster::Cluster;
 use super::search::{Bounds, Outcome, breadth_first};
 use super::sequence::Sequence;
+use super::store::Store;
 use super::strangers::Strangers;
+use crate::storage::StorageModel;
 
 /// A small system.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub enum System {
     Cluster(Cluster),
     /// The server before strangers.
     Strangers(Strangers),
+    /// The embedded store.
+    Store(Store),
 }
 
 impl System {
@@ -31,6 +35,7 @@ impl System {
             Self::Sequence(sequence) => breadth_first(sequence, bounds),
             Self::Cluster(cluster) => breadth_first(cluster, bounds),
             Self::Strangers(strangers) => breadth_first(strangers, bounds),
+            Self::Store(store) => breadth_first(store, bounds),
         }
     }
 }
@@ -99,6 +104,20 @@ arenas! {
     Unexpanded;
     /// The same with a ring of one entry.
     TinyRing;
+    /// One client with two edits, sent one at a time, which asks when they are durable; one break.
+    Barrier;
+    /// One client with one edit, and one append that fails.
+    Failure;
+    /// One client with one edit, which arrives twice.
+    Repeat;
+    /// A client each of two documents, one of which comes out at the other's server.
+    Stray;
+    /// One client with one run of two characters, where an operation may have one.
+    TooLong;
+    /// The embedded store with one document, two appends, one snapshot, truncation, checkpoint and crash.
+    Store;
+    /// The embedded store with one document, one append, one snapshot, truncation, and a process that ends twice.
+    StoreTwice;
     /// Strangers with message numbers.
     Numbers;
     /// Strangers with ids.
@@ -120,6 +139,14 @@ impl Arena {
             Self::Characters => sequence(2, 1, false),
             Self::Runs => sequence(2, 3, true),
             Self::Chains => sequence(3, 1, false),
+            Self::Store => System::Store(Store(StorageModel { documents: 1, ..StorageModel::default() })),
+            Self::StoreTwice => System::Store(Store(StorageModel {
+                documents: 1,
+                appends: 1,
+                checkpoints: 0,
+                stops: 2,
+                ..StorageModel::default()
+            })),
             Self::Numbers => strangers(numbers(), |_| {}),
             Self::Ids => strangers(ids(), |limits| limits.lamport_jump_max = 10),
             Self::Sizes => strangers(sizes(), |limits| {
@@ -179,6 +206,21 @@ impl Arena {
                 limits: limited(|limits| limits.replay_max = 0),
                 ..base
             },
+            Self::Barrier => Config {
+                clients_v2: 1,
+                edits: 2,
+                choice: typing,
+                barriers: 1,
+                breaks: 1,
+                limits: limited(|limits| limits.inflight_max = 1),
+                ..base
+            },
+            Self::Failure => Config { clients_v2: 1, failures: 1, ..base },
+            Self::Repeat => Config { clients_v2: 1, repeats: 1, ..base },
+            Self::Stray => Config { documents: 2, clients_v2: 1, strays: 1, ..base },
+            Self::TooLong => {
+                Config { clients_v2: 1, run_len: 2, limits: limited(|limits| limits.op_count_max = 1), ..base }
+            }
             Self::Versions => Config { clients_v2: 1, clients_v1: 1, run_len: 2, ..base },
             Self::Unexpanded => Config {
                 clients_v2: 1,

@@ -55,18 +55,25 @@ fn is_progress(action: &Action) -> bool {
 }
 
 impl Cluster {
-    /// Whether a client that keeps the protocol was refused something for good, or had to become a new instance more
-    /// often than it was made to. A client may have to behind an entry that began no term.
+    /// How many operations are rightly refused for good, each of them once: those over the limit.
+    fn refused_max(&self) -> usize {
+        let is_over = self.0.run_len > self.0.limits.op_count_max as usize;
+        if is_over { self.0.clients_v2 * usize::from(self.0.edits) } else { 0 }
+    }
+
+    /// Whether a client that keeps to the protocol was refused more than it should be, or had to become a new instance
+    /// more often. It may have to behind an entry that began no term, and after a backup.
     fn is_refused(&self, world: &World) -> bool {
-        let retirements = world.disk().log().iter().filter(|entry| !entry.op.is_text()).count();
-        let is_rekeying = |peer: &Peer| matches!(peer, Peer::V2(replica) if replica.state.is_rekeying());
         let refused = |peer: &Peer| match peer {
-            Peer::V2(replica) => replica.ledger.refused > 0,
-            Peer::V1(client) => client.ledger.refused > 0,
+            Peer::V2(replica) => replica.ledger.refused,
+            Peer::V1(client) => client.ledger.refused,
         };
-        let needs_rekeys = self.0.foreign > 0;
-        world.peers().iter().any(refused)
-            || (!needs_rekeys && retirements > usize::from(self.0.rekeys))
-            || (!needs_rekeys && self.0.rekeys == 0 && world.peers().iter().any(is_rekeying))
+        let retirements = world.disk().log().iter().filter(|entry| !entry.op.is_text()).count();
+        let rekeying =
+            world.peers().iter().filter(|peer| matches!(peer, Peer::V2(v2) if v2.state.is_rekeying())).count();
+        let rekeys_max = usize::from(self.0.rekeys) + self.refused_max();
+        let is_rekeyed = retirements > rekeys_max || (rekeys_max == 0 && rekeying > 0);
+        let is_known = self.0.foreign == 0 && self.0.backups == 0;
+        is_known && (is_rekeyed || world.peers().iter().map(refused).sum::<usize>() > self.refused_max())
     }
 }

@@ -4,6 +4,7 @@ mod arenas;
 mod cluster;
 mod search;
 mod sequence;
+mod store;
 mod strangers;
 mod trials;
 

@@ -320,7 +320,7 @@ impl ReplicaState {
         self.sent = 0;
         self.partial = None;
         for barrier in &mut self.barriers {
-            barrier.is_sent = false;
+            barrier.is_sent &= mutated!(BarrierSentOnce);
         }
         let hello = match &mut self.rekey {
             None => HelloV2 {

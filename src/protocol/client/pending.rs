@@ -139,7 +139,11 @@ impl ReplicaState {
             }
         }
         let sent = self.sent.max(first - 1);
-        for barrier in self.barriers.iter_mut().filter(|barrier| !barrier.is_sent && barrier.behind <= sent) {
+        for barrier in self
+            .barriers
+            .iter_mut()
+            .filter(|barrier| !barrier.is_sent && (barrier.behind <= sent || mutated!(BarrierOvertakes)))
+        {
             barrier.is_sent = true;
             out.push(Output::Send(ClientMessage::Sync { nonce: barrier.nonce }));
         }

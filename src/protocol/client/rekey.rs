@@ -147,7 +147,9 @@ impl ReplicaState {
                 out.push(Output::Event(Event::Acknowledged(pending.op)));
                 continue;
             }
-            if let Some((_, code)) = rekey.refused.iter().find(|(number, _)| *number == pending.number) {
+            if let Some((_, code)) =
+                rekey.refused.iter().find(|(number, _)| *number == pending.number && !mutated!(RefusedMadeAgain))
+            {
                 out.push(Output::Event(Event::Refused { op: pending.op, code: code.clone() }));
                 continue;
             }

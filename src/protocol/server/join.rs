@@ -18,7 +18,7 @@ impl ServerState {
     pub(super) fn on_hello(&mut self, session: SessionId, hello: &Hello, out: &mut Outputs) {
         let version = if hello.v2.is_some() { Version::V2 } else { Version::V1 };
         let judged = match &hello.v2 {
-            _ if hello.doc != self.doc => Err(Reject::WrongDocument),
+            _ if hello.doc != self.doc && !mutated!(AnyDocumentJoins) => Err(Reject::WrongDocument),
             None => self.judge_hello_v1(hello),
             Some(v2) => self.judge_hello_v2(hello, v2),
         };
@@ -130,7 +130,7 @@ impl ServerState {
         let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some());
         let follows = match &hello.v2 {
             None if hello.last_seen == ServerSeq(0) => Follows::Resync,
-            Some(v2) if (v2.resync && !mutated!(ResyncDemandIgnored)) || is_successor => Follows::Resync,
+            Some(v2) if (v2.resync || is_successor) && !mutated!(ResyncDemandIgnored) => Follows::Resync,
             _ if hello.last_seen == head => Follows::Nothing,
             None if is_kept && missed <= u64::from(self.limits.v1_replay_max) => Follows::Replay,
             Some(_) if is_kept && missed <= u64::from(self.limits.replay_max) => Follows::Replay,

@@ -239,6 +239,7 @@ impl ServerState {
             Input::Closed(session) => self.forget(session),
             Input::Durable(upto) => self.on_durable(upto, out),
             Input::Foreign(entries) => self.on_foreign(&entries, out),
+            Input::AppendFailed if mutated!(FailureIgnored) => {}
             Input::AppendFailed => self.stop(out),
             Input::Truncated(upto) => self.log_start = self.log_start.max(upto.min(self.content.head)),
         }

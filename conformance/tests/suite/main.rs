@@ -8,6 +8,7 @@ mod faults;
 mod faulty;
 mod process;
 mod proxy;
+mod reports;
 mod schema;
 mod steps;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collab_conformance::check::faults;
+use collab_conformance::coverage;
 use collab_conformance::outcome::Verdict;
 use collab_conformance::protocol;
 use collab_conformance::run::{Target, run};
@@ -76,6 +78,12 @@ fn every_scenario_is_sound() {
     };
     let all: Vec<String> = scenarios().iter().flat_map(faults_of).collect();
     assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_must_of_a_server_is_tested() {
+    let scenarios = scenarios();
+    assert_eq!(coverage::faults(&coverage::coverage(&scenarios).unwrap()), Vec::<String>::new());
 }
 
 /// The example of FORMAT.md.

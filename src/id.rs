@@ -119,6 +119,12 @@ impl ElementId {
     }
 }
 
+impl fmt::Display for ElementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {}]", self.lamport.0, self.replica)
+    }
+}
+
 /// A position in the one order of a document's elementary operations: 1, 2, 3 … without gaps; 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,7 +1,7 @@
 //! What must never be otherwise. One variant per invariant; a violation is our bug, stops the document and never
 //! goes on the wire. The names and numbers are those of docs/protocol.md, section "Properties".
 
-use crate::id::ServerSeq;
+use crate::id::{ElementId, ReplicaId, ServerSeq};
 
 /// What must hold. The names are those of docs/protocol.md, section "Properties", but for the first, which is of no
 /// protocol.
@@ -135,6 +135,12 @@ pub enum Violation {
         /// The durable head.
         durable: ServerSeq,
     },
+    /// 2, OrderedDelivery: `synced` came before an answer that it stands behind.
+    #[error("OrderedDelivery: barrier {nonce} was answered before an operation that was made before it")]
+    Barrier {
+        /// Which barrier.
+        nonce: u64,
+    },
     /// 4, NoLostOps: generated = acknowledged + pending + refused does not hold.
     #[error("NoLostOps: client {client} made {generated} operations and can account for {known}")]
     NoLostOps {
@@ -151,11 +157,27 @@ pub enum Violation {
         /// The character.
         value: char,
     },
+    /// 5, ExactlyOnce: a message is in the log twice.
+    #[error("ExactlyOnce: message {number} of {client} is in the log twice")]
+    NumberedTwice {
+        /// Whose.
+        client: ReplicaId,
+        /// Which.
+        number: u64,
+    },
     /// 6, NoPhantom: the log holds what nobody typed.
     #[error("NoPhantom: {value:?} is in the log, and nobody typed it")]
     NoPhantom {
         /// The character.
         value: char,
+    },
+    /// 7, StrongConvergence: two documents hold the same operations and differ.
+    #[error("StrongConvergence: {one:?} and {other:?} are made of the same operations")]
+    Divergence {
+        /// What one shows.
+        one: String,
+        /// What the other shows.
+        other: String,
     },
     /// 8, ReplicaState: a client's document is not the replay of the log up to what it has seen, plus its pending.
     #[error("ReplicaState: client {client} shows {shown:?} and should show {expected:?}")]
@@ -189,6 +211,74 @@ pub enum Violation {
         /// The position.
         at: usize,
     },
+    /// 10, StrongList: two elements stood in one order, and stand in the other.
+    #[error("StrongList: {client:?} has {one} before {other}, which stood or stand the other way round")]
+    Reordered {
+        /// Which client; none is all together.
+        client: Option<usize>,
+        /// What stands first.
+        one: ElementId,
+        /// What stands behind it.
+        other: ElementId,
+    },
+    /// 10, ForwardNonInterleaving: something stands inside a text that was typed forwards, and does not belong to it.
+    #[error("ForwardNonInterleaving: {stranger} stands between {parent} and {child}, which was typed behind that")]
+    Interleaved {
+        /// An element.
+        parent: ElementId,
+        /// What was typed behind it.
+        child: ElementId,
+        /// What stands between them.
+        stranger: ElementId,
+    },
+    /// 11, LogImmutable: the log is not what it was and more.
+    #[error("LogImmutable: the durable log up to {upto} is not what it was")]
+    LogChanged {
+        /// The head that it had.
+        upto: ServerSeq,
+    },
+    /// 12, Bounded: something exceeds its limit.
+    #[error("Bounded: {what} is {found}, and may be {limit}")]
+    Unbounded {
+        /// The limit's name.
+        what: &'static str,
+        /// How much there is.
+        found: u64,
+        /// How much there may be.
+        limit: u64,
+    },
+    /// 13, NoWedge: something was said under a name that was refused for good.
+    #[error("NoWedge: {name} was refused for good, and spoke again")]
+    Wedge {
+        /// The name.
+        name: String,
+    },
+    /// 14, Isolation: something of one document came to another.
+    #[error("Isolation: client {client} and another document than its own met")]
+    Isolation {
+        /// Which client.
+        client: usize,
+    },
+    /// 14, IdFresh: an id was minted that there was already.
+    #[error("IdFresh: client {client} minted {id}, which there was already")]
+    IdReused {
+        /// Which client.
+        client: usize,
+        /// The first id of the run.
+        id: ElementId,
+    },
+    /// 14, OneInstance: a server that has stopped writes.
+    #[error("OneInstance: a server that has stopped appends {first}")]
+    SecondWriter {
+        /// The number that it gave.
+        first: ServerSeq,
+    },
+    /// 14, EpochSafe: a client of a history that is gone takes part without a rekey.
+    #[error("EpochSafe: client {client} knows what a restored backup lacks, and takes part without a rekey")]
+    Astray {
+        /// Which client.
+        client: usize,
+    },
     /// 11, Recovery: a restart does not end in the fold of what is durable.
     #[error("Recovery: {0}")]
     Recovery(&'static str),
@@ -200,15 +290,25 @@ impl Violation {
         match self {
             Self::State(_) => Property::Sound,
             Self::Sequence { .. } => Property::SequenceMonotone,
-            Self::OrderedDelivery { .. } => Property::OrderedDelivery,
+            Self::OrderedDelivery { .. } | Self::Barrier { .. } => Property::OrderedDelivery,
             Self::SeenIsDurable { .. } => Property::SeenIsDurable,
             Self::NoLostOps { .. } => Property::NoLostOps,
-            Self::ExactlyOnce { .. } => Property::ExactlyOnce,
+            Self::ExactlyOnce { .. } | Self::NumberedTwice { .. } => Property::ExactlyOnce,
             Self::NoPhantom { .. } => Property::NoPhantom,
             Self::ReplicaState { .. } | Self::ServerState { .. } => Property::ReplicaState,
             Self::Progress { .. } => Property::Progress,
             Self::Intention { .. } => Property::Intention,
+            Self::Divergence { .. } => Property::StrongConvergence,
+            Self::Reordered { .. } => Property::StrongList,
+            Self::Interleaved { .. } => Property::ForwardNonInterleaving,
+            Self::LogChanged { .. } => Property::LogImmutable,
             Self::Recovery(_) => Property::Recovery,
+            Self::Unbounded { .. } => Property::Bounded,
+            Self::Wedge { .. } => Property::NoWedge,
+            Self::Isolation { .. } => Property::Isolation,
+            Self::IdReused { .. } => Property::IdFresh,
+            Self::SecondWriter { .. } => Property::OneInstance,
+            Self::Astray { .. } => Property::EpochSafe,
         }
     }
 }

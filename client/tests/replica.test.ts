@@ -73,6 +73,20 @@ describe("a local edit", () => {
     expect(replica.document.text).toBe("");
   });
 
+  test("that deletes more characters than fit into an operation becomes several", () => {
+    const replica = new Replica("d", identity("A"));
+    for (const len of [30_000, 70_000, 1]) replica.step({ type: "insert", at: 0, text: "x".repeat(len) });
+    const before = replica.pending.length;
+    replica.step({ type: "delete", at: 0, len: 100_001 });
+    expect(replica.pending.slice(before).map(({ op }) => op)).toEqual([
+      { type: "batch", ops: [del([100_001, "A"]), del([30_001, "A"], 32_767)] },
+      del([62_768, "A"], 32_768),
+      { type: "batch", ops: [del([95_536, "A"], 4_465), del([1, "A"], 28_303)] },
+      del([28_304, "A"], 1_697),
+    ]);
+    expect(replica.document.text).toBe("");
+  });
+
   test("at the end of the clock is refused", () => {
     const rig = Rig.live();
     rig.say(echo(3, "X", 2, ins(ROOT, [Number.MAX_SAFE_INTEGER - 1, "X"], "x")));

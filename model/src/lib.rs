@@ -4,5 +4,12 @@
 //! every interleaving of edits, messages, syncs and faults within its bounds. Nothing is modelled twice: a state is a
 //! [`World`](collab_engine::world::World) or a set of documents, and an action calls the shipped `step`.
 
+pub mod commands;
+pub mod engine;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+pub mod observe;
+pub mod reference;
 pub mod rga;
+pub mod storage;
 pub mod sync;

@@ -1,153 +1,65 @@
-//! `collab-model`: explores the models in the terminal.
+//! `collab-model`: explores the models in the terminal and in the browser.
 
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use collab_engine::world::{Choice, Config};
-use collab_model::rga::RgaModel;
-use collab_model::sync::SyncModel;
-use stateright::report::WriteReporter;
-use stateright::{Checker, Model};
+use collab_model::commands;
+
+/// Exhausting millions of small states is mostly allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Explores the functions that serve, exhaustively, within bounds.
 #[derive(Parser)]
+#[command(name = "collab-model", version)]
 struct Cli {
     #[command(subcommand)]
-    model: Which,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Which {
-    /// The protocol: clients, server, disk and network.
-    Sync(SyncArgs),
-    /// The sequence CRDT: every order of delivery.
-    Rga {
-        /// Replicas.
-        #[arg(long, default_value_t = 3)]
-        replicas: usize,
-        /// Edits of each.
-        #[arg(long, default_value_t = 1)]
-        ops: usize,
-        /// Characters of each inserted run.
-        #[arg(long, default_value_t = 2)]
-        run_len: usize,
-        /// Duplicate deliveries.
-        #[arg(long, default_value_t = 1)]
-        duplicates: usize,
-    },
+enum Command {
+    Check(commands::check::Args),
+    Explore(commands::explore::Args),
+    Simulate(commands::simulate::Args),
+    Replay(commands::replay::Args),
+    Graph(commands::graph::Args),
+    Reference(commands::reference::Args),
+    Observe(commands::observe::Args),
+    #[cfg(feature = "mutants")]
+    Mutants(commands::mutants::Args),
 }
 
-/// The bounds of the protocol model.
-#[derive(clap::Args)]
-struct SyncArgs {
-    /// Clients of protocol version 2.
-    #[arg(long, default_value_t = 2)]
-    clients: usize,
-    /// Clients of protocol version 1.
-    #[arg(long, default_value_t = 0)]
-    clients_v1: usize,
-    /// Local edits of each client.
-    #[arg(long, default_value_t = 1)]
-    ops: u8,
-    /// Characters of each inserted run.
-    #[arg(long, default_value_t = 1)]
-    run_len: usize,
-    /// Which edits a client may choose from.
-    #[arg(long, value_enum, default_value_t = Edits::Everywhere)]
-    edits: Edits,
-    /// Connections that break.
-    #[arg(long, default_value_t = 1)]
-    breaks: u8,
-    /// Crashes of the server.
-    #[arg(long, default_value_t = 0)]
-    crashes: u8,
-    /// Snapshots that truncate the log.
-    #[arg(long, default_value_t = 0)]
-    truncations: u8,
-    /// Entries that somebody else appends.
-    #[arg(long, default_value_t = 0)]
-    foreign: u8,
-    /// Frames in flight to a client at the most; 0 delivers each as it is sent.
-    #[arg(long, default_value_t = 1)]
-    in_flight: usize,
-    /// Explore every order, also where one is enough.
-    #[arg(long)]
-    unreduced: bool,
-    /// Rekeys.
-    #[arg(long, default_value_t = 0)]
-    rekeys: u8,
-    /// Times that a client's program ends and begins again with what it had stored.
-    #[arg(long, default_value_t = 0)]
-    reloads: u8,
-}
+/// The exit code of a program that writes into a closed pipe.
+const BROKEN_PIPE: i32 = 141;
 
-impl From<SyncArgs> for SyncModel {
-    fn from(args: SyncArgs) -> Self {
-        let config = Config {
-            clients_v2: args.clients,
-            clients_v1: args.clients_v1,
-            edits: args.ops,
-            run_len: args.run_len,
-            choice: args.edits.into(),
-            breaks: args.breaks,
-            crashes: args.crashes,
-            truncations: args.truncations,
-            foreign: args.foreign,
-            rekeys: args.rekeys,
-            reloads: args.reloads,
-            in_flight_max: args.in_flight,
-            ..Config::default()
-        };
-        Self { config: Arc::new(config), is_reduced: !args.unreduced }
-    }
-}
-
-/// Which edits a client may choose from.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Edits {
-    /// Inserts and deletes at every position.
-    Everywhere,
-    /// Inserts and deletes at either end.
-    Ends,
-    /// Inserts at the end.
-    Typing,
-}
-
-impl From<Edits> for Choice {
-    fn from(edits: Edits) -> Self {
-        match edits {
-            Edits::Everywhere => Self::Everywhere,
-            Edits::Ends => Self::Ends,
-            Edits::Typing => Self::Typing,
+/// Ends quietly where nobody reads on (`| head`). A function under test that panics does so in many states: the first
+/// time says it all.
+fn tame_panics() {
+    let (usual, is_told) = (std::panic::take_hook(), AtomicBool::new(false));
+    std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
+        if panic.payload_as_str().is_some_and(|what| what.starts_with("failed printing to stdout")) {
+            std::process::exit(BROKEN_PIPE);
         }
-    }
+        if !is_told.swap(true, Ordering::Relaxed) {
+            usual(panic);
+        }
+    }));
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().model {
-        Which::Rga { replicas, ops, run_len, duplicates } => {
-            check(RgaModel { replicas, edits: ops, run_len, duplicates })
-        }
-        Which::Sync(args) => check(SyncModel::from(args)),
+    tame_panics();
+    match Cli::parse().command {
+        Command::Check(args) => commands::check::run(args),
+        Command::Explore(args) => commands::explore::run(args),
+        Command::Simulate(args) => commands::simulate::run(args),
+        Command::Replay(args) => commands::replay::run(args),
+        Command::Graph(args) => commands::graph::run(args),
+        Command::Reference(args) => commands::reference::run(args),
+        Command::Observe(args) => commands::observe::run(args),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(args) => commands::mutants::run(args),
     }
-}
-
-/// Explores a model to its end. Exit code 0 if every property holds, 1 if one does not.
-fn check<M>(model: M) -> ExitCode
-where
-    M: Model + Send + Sync + 'static,
-    M::State: Clone + PartialEq + std::hash::Hash + Send + Sync + std::fmt::Debug + 'static,
-    M::Action: Clone + PartialEq + Send + Sync + std::fmt::Debug + 'static,
-{
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = model.checker().threads(threads).spawn_dfs().report(&mut WriteReporter::new(&mut std::io::stdout()));
-    let holds = checker.discoveries().keys().all(|name| {
-        let expectation = checker.model().properties().into_iter().find(|property| property.name == *name);
-        expectation.is_some_and(|property| property.expectation == stateright::Expectation::Sometimes)
-    });
-    let reached = checker.model().properties().iter().all(|property| {
-        property.expectation != stateright::Expectation::Sometimes || checker.discoveries().contains_key(property.name)
-    });
-    if holds && reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,26 +1,105 @@
 //! The protocol: clients, server, disk, connections that break, crashes, truncation.
 
+mod chart;
+mod say;
+mod situations;
+mod table;
+
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use collab_engine::protocol::client::Status;
-use collab_engine::world::{Action, Config, Peer, World};
-use stateright::{Model, Property};
+use collab_engine::invariants::{Property, Violation};
+use collab_engine::world::{Action, Config, World};
+use stateright::Model;
+
+use crate::engine::chart::Chart;
+use crate::engine::watch::Watch;
+use crate::engine::{Explorable, Kind};
 
 /// Every behaviour of a world within the bounds of its configuration.
 #[derive(Clone, Debug)]
 pub struct SyncModel {
-    /// What the world is made of.
-    pub config: Arc<Config>,
-    /// Whether deliveries that commute with everything come first.
-    pub is_reduced: bool,
+    config: Arc<Config>,
+    is_reduced: bool,
+    watch: Watch,
+}
+
+/// A world, with the verdict on it. A state that violates something has no successors.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SyncState {
+    /// Everything there is.
+    pub world: World,
+    /// What does not hold in it: computed once, when the state is made.
+    pub violated: Option<Property>,
+    /// Why not.
+    pub evidence: Evidence,
+}
+
+/// The evidence of a violation, for people. No part of the state: states that differ in nothing else are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence(Option<Arc<str>>);
+
+impl PartialEq for Evidence {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Evidence {}
+
+impl Hash for Evidence {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Evidence {
+    /// What was found.
+    pub fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl SyncModel {
+    /// A model of worlds of this configuration; if it is reduced, deliveries that commute with everything come first.
+    pub fn new(config: Arc<Config>, is_reduced: bool) -> Self {
+        let watch = Watch::new(situations::of(&config));
+        Self { config, is_reduced, watch }
+    }
+
+    /// What the worlds are made of.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    fn judge(world: World, verdict: Result<(), Violation>) -> SyncState {
+        let Err(violation) = verdict else { return SyncState { world, violated: None, evidence: Evidence::default() } };
+        let (property, text) = (violation.property(), violation.to_string());
+        // Most violations begin with the name, which stands beside the evidence wherever it is shown.
+        let text = text.strip_prefix(&format!("{}: ", property.name())).unwrap_or(&text);
+        SyncState { world, violated: Some(property), evidence: Evidence(Some(text.into())) }
+    }
+}
+
+/// Whether the property of this index holds: one function for each property, since stateright takes no closures.
+fn holds<const INDEX: usize>(_: &SyncModel, state: &SyncState) -> bool {
+    state.violated != Some(Property::ALL[INDEX])
+}
+
+/// A stateright property for each of the engine's, under its name.
+macro_rules! named {
+    ($($index:literal)*) => {
+        vec![$(stateright::Property::always(Property::ALL[$index].name(), holds::<$index>)),*]
+    };
 }
 
 impl Model for SyncModel {
-    type State = World;
+    type State = SyncState;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(&self.config)]
+    fn init_states(&self) -> Vec<SyncState> {
+        let world = World::new(&self.config);
+        let verdict = world.check();
+        vec![Self::judge(world, verdict)]
     }
 
     /// What may happen; where nothing can fail any more, deliveries that commute with everything else come first.
@@ -29,56 +108,84 @@ impl Model for SyncModel {
     /// nothing else reads either; the end of a dead connection changes nothing that anybody reads. So every order of
     /// these and the rest leads to the same states, and every property that is checked speaks of one client and the log,
     /// which only grows: one order is enough (docs/model.md, "Reduction").
-    fn actions(&self, state: &World, actions: &mut Vec<Action>) {
-        match state.commuting().filter(|_| self.is_reduced) {
+    fn actions(&self, state: &SyncState, actions: &mut Vec<Action>) {
+        if !self.watch.expand() || state.violated.is_some() {
+            return;
+        }
+        match state.world.commuting().filter(|_| self.is_reduced) {
             Some(first) => actions.push(first),
-            None => actions.extend(state.enabled()),
+            None => actions.extend(state.world.enabled()),
         }
     }
 
-    fn next_state(&self, state: &World, action: Action) -> Option<World> {
-        let mut next = state.clone();
-        next.apply(&action);
-        Some(next)
+    /// A panic of the functions under test is a violation like any other, of soundness.
+    fn next_state(&self, state: &SyncState, action: Action) -> Option<SyncState> {
+        let next = catch_unwind(AssertUnwindSafe(|| {
+            let mut world = state.world.clone();
+            world.apply(&action);
+            situations::meet(&self.watch, &state.world, &action, &world);
+            let verdict = world.check_after(&state.world);
+            Self::judge(world, verdict)
+        }));
+        let panicked = || {
+            let evidence = Evidence(Some("the functions under test panicked; what they said stands above".into()));
+            SyncState { world: state.world.clone(), violated: Some(Property::Sound), evidence }
+        };
+        Some(next.unwrap_or_else(|_| panicked()))
     }
 
-    /// `always` holds every invariant of the engine, Progress among them: a state in which nothing is left to do but
-    /// edits and faults must have converged. The `sometimes` prove that what matters is reached.
-    fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![
-            Property::always("every invariant holds", |_, world: &World| world.check().is_ok()),
-            Property::sometimes("everybody typed, and everybody has it all", |_, world: &World| is_complete(world)),
-            Property::sometimes("an operation is tentative while another is durable", |_, world: &World| {
-                world.disk().unsynced_count() > 0 && !world.disk().log().is_empty()
-            }),
-        ];
-        if self.config.breaks > 0 || self.config.crashes > 0 {
-            properties.push(Property::sometimes(
-                "a reconnected client waits for an answer to a resubmission",
-                |_, world: &World| world.peers().iter().any(resubmits),
-            ));
-        }
-        if self.config.rekeys > 0 {
-            properties.push(Property::sometimes("a client became a new instance", |_, world: &World| {
-                world.disk().log().iter().any(|entry| !entry.op.is_text())
-            }));
-        }
-        properties
+    /// Every property of the engine. Progress is checked where nothing is left to do but edits and faults: then
+    /// everybody must have converged. That it comes to this is checked on the explored graph.
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        named!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20)
     }
 }
 
-fn is_complete(world: &World) -> bool {
-    let is_idle = |peer: &Peer| match peer {
-        Peer::V2(replica) => replica.ledger.generated > 0 && replica.state.pending().len() == 0,
-        Peer::V1(client) => client.ledger.generated > 0 && client.pending().len() == 0,
-    };
-    world.is_quiescent() && world.peers().iter().all(is_idle)
+impl Explorable for SyncModel {
+    fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    fn violation(&self, state: &SyncState) -> Option<(&'static str, String)> {
+        state.violated.map(|property| (property.name(), state.evidence.text().to_owned()))
+    }
+
+    fn is_exercised(&self, name: &str) -> bool {
+        let property = Property::ALL.into_iter().find(|property| property.name() == name);
+        property.is_none_or(|property| situations::is_exercised(&self.config, property))
+    }
+
+    fn enabled(&self, state: &SyncState) -> Vec<Action> {
+        if state.violated.is_some() { Vec::new() } else { state.world.enabled() }
+    }
+
+    fn kind(&self, action: &Action) -> Kind {
+        action.kind()
+    }
+
+    fn unsettled(&self, state: &SyncState) -> Option<String> {
+        let verdict = state.world.check();
+        verdict.err().map(|violation| violation.to_string())
+    }
+
+    fn sentence(&self, before: &SyncState, action: &Action) -> String {
+        say::sentence(&before.world, action)
+    }
+
+    fn translate(&self, before: &SyncState, action: &Action, here: &SyncState) -> Action {
+        say::translate(&before.world, action, &here.world)
+    }
+
+    fn table(&self, state: &SyncState) -> String {
+        table::table(state)
+    }
+
+    fn chart(&self, states: &[SyncState], actions: &[Action]) -> Chart {
+        chart::chart(states, actions)
+    }
 }
 
-/// Whether a message that was sent on an earlier connection is accepted, and its answer still on the way.
-fn resubmits(peer: &Peer) -> bool {
-    let Peer::V2(replica) = peer else { return false };
-    let is_open =
-        |pending: &collab_engine::protocol::client::Pending| pending.sent_as.is_some() && pending.settled.is_none();
-    *replica.state.status() == Status::Connecting && replica.state.pending().any(is_open)
+/// The name of a client in sentences, tables and charts.
+fn client_name(client: usize) -> String {
+    format!("client {}", char::from(b'A' + (client % 26) as u8))
 }

@@ -168,6 +168,22 @@ pub enum ServerMessage {
     },
 }
 
+impl ServerMessage {
+    /// The document that it is of.
+    pub fn doc(&self) -> &DocId {
+        match self {
+            Self::HelloAck(HelloAck { doc, .. })
+            | Self::Echo(Echo { doc, .. })
+            | Self::ResyncText { doc, .. }
+            | Self::Resync(Resync { doc, .. })
+            | Self::Ack { doc, .. }
+            | Self::Error { doc, .. }
+            | Self::UnknownEcho(UnknownEcho { doc, .. })
+            | Self::Synced { doc, .. } => doc,
+        }
+    }
+}
+
 /// A refusal as a client reads it: codes of later versions are not errors.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RejectCode {

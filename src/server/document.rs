@@ -187,7 +187,7 @@ impl Document {
                 self.place = Some(ticket.answer);
                 self.step(Input::Message { session, message });
             }
-            Command::Refused { session, reject } => self.step(Input::Refused { session, reject }),
+            Command::Refused { session, reject, message } => self.step(Input::Refused { session, reject, message }),
             Command::Closed(session) => {
                 self.links.remove(&session);
                 self.step(Input::Closed(session));

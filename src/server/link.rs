@@ -27,7 +27,7 @@ pub(super) enum Command {
     /// A message arrived.
     Message { session: SessionId, message: ClientMessage, ticket: Ticket },
     /// Something arrived that is refused before it is a message.
-    Refused { session: SessionId, reject: Reject },
+    Refused { session: SessionId, reject: Reject, message: Option<u64> },
     /// A connection is gone.
     Closed(SessionId),
     /// A session needs the durable state, not older than what it has.

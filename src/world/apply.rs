@@ -1,20 +1,15 @@
-//! What each action does.
+//! What each action does: edits and connections here, the server's side in `serve`, faults in `faults`.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use super::{Action, Frame, Link, Node, Peer, World};
-use crate::content::Content;
-use crate::id::{ElementId, Lamport, ReplicaId, ServerSeq, SessionId};
+use super::{Action, Frame, Link, Peer, Shared, World};
+use crate::document::Document;
+use crate::id::{ServerSeq, SessionId};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
-use crate::oplog::{Entry, EntryFields};
 use crate::protocol::client;
-use crate::protocol::codec::{echoes, split_state};
-use crate::protocol::feed::{Feed, Found, Next};
-use crate::protocol::message::{ClientMessage, Digest, MessageId, RejectCode, ServerMessage, Version};
-use crate::protocol::reject::{Close, Reject};
-use crate::protocol::server::{Input, Output};
+use crate::protocol::message::{ClientMessage, ServerMessage};
+use crate::protocol::server::Input;
 
 impl World {
     /// Carries out an action. One that is not enabled does nothing.
@@ -22,7 +17,7 @@ impl World {
         match action {
             Action::Insert(client, at) => self.insert(*client, *at),
             Action::Delete(client, at) => self.delete(*client, *at),
-            Action::Connect(client) => self.connect(*client),
+            Action::Connect(client) => self.connect(*client, self.site_of(*client)),
             Action::Up(session) => self.up(*session),
             Action::Send(session) => {
                 self.send(*session);
@@ -34,7 +29,7 @@ impl World {
             }
             Action::Deliver(session) => self.deliver(*session),
             Action::Break(session) => {
-                self.budget.breaks -= 1;
+                self.budget.to_mut().breaks -= 1;
                 self.hang_up(*session, None);
             }
             Action::Notice(session) => self.end_session(*session),
@@ -45,30 +40,35 @@ impl World {
             Action::Foreign => self.append_foreign(),
             Action::Rekey(client) => self.rekey(*client),
             Action::Reload(client) => self.reload(*client),
-            Action::Swap(session) => {
-                self.budget.swaps -= 1;
-                if let Some(link) = self.links.get_mut(session) {
-                    let len = link.up.len();
-                    link.up.swap(len - 1, len - 2);
-                }
+            Action::Swap(session) => self.swap(*session),
+            Action::Barrier(client) => self.barrier(*client),
+            Action::FailAppend(survivors) => self.fail_append(*survivors),
+            Action::Restore(entries) => self.restore(*entries),
+            Action::Repeat(session) => self.repeat(*session),
+            Action::Stray(client) => {
+                self.budget.to_mut().strays -= 1;
+                self.connect(*client, self.next_site(*client));
             }
         }
         self.links.retain(|_, link| link.is_client_open || link.is_server_open);
     }
 
     /// A fresh run: characters that no other edit of this world inserts.
-    fn fresh_text(&self, client: usize, len: usize) -> String {
+    pub(super) fn fresh_text(&self, client: usize) -> String {
+        let is_v2 = matches!(self.peers[client], Peer::V2(_));
+        let len = if is_v2 { self.config.run_len } else { 1 };
         let nth = usize::from(self.config.edits - self.budget.edits[client]);
         let first = 0x61 + (client * usize::from(self.config.edits) + nth) * self.config.run_len;
         (0..len).filter_map(|distance| char::from_u32((first + distance) as u32)).collect()
     }
 
     fn insert(&mut self, client: usize, at: usize) {
-        let is_v2 = matches!(self.peers[client], Peer::V2(_));
-        let text = self.fresh_text(client, if is_v2 { self.config.run_len } else { 1 });
-        self.budget.edits[client] -= 1;
+        let before = self.peers[client].clone();
+        let text = self.fresh_text(client);
+        self.budget.to_mut().edits[client] -= 1;
         let sent = match &mut self.peers[client] {
             Peer::V2(replica) => {
+                let replica = replica.to_mut();
                 let sent = replica.edit(client::Input::Insert { at, text: text.clone() });
                 // Intention: right after a local insert the new text stands where it was put.
                 if !replica.state.document().text().chars().skip(at).take(text.chars().count()).eq(text.chars()) {
@@ -76,47 +76,100 @@ impl World {
                 }
                 sent
             }
-            Peer::V1(v1) => v1.insert(at, &text),
+            Peer::V1(v1) => v1.to_mut().insert(at, &text),
         };
+        self.check_minted(client, &before);
         self.send_up(client, sent);
     }
 
     fn delete(&mut self, client: usize, at: usize) {
-        self.budget.edits[client] -= 1;
+        self.budget.to_mut().edits[client] -= 1;
         let sent = match &mut self.peers[client] {
-            Peer::V2(replica) => replica.edit(client::Input::Delete { at, len: 1 }),
-            Peer::V1(v1) => v1.delete(at),
+            Peer::V2(replica) => replica.to_mut().edit(client::Input::Delete { at, len: 1 }),
+            Peer::V1(v1) => v1.to_mut().delete(at),
         };
         self.send_up(client, sent);
     }
 
-    fn send_up(&mut self, client: usize, sent: Vec<ClientMessage>) {
+    pub(super) fn send_up(&mut self, client: usize, sent: Vec<ClientMessage>) {
+        if sent.is_empty() {
+            return;
+        }
+        let sent: Vec<_> = sent.into_iter().map(Shared::new).collect();
+        let bounded = match &self.peers[client] {
+            Peer::V2(_) => sent.iter().try_for_each(|message| self.check_in_flight(message)),
+            Peer::V1(_) => Ok(()),
+        };
+        bounded.unwrap_or_else(|violation| self.violated(violation));
         let link = self.peers[client].link().and_then(|session| self.links.get_mut(&session));
-        if let Some(link) = link.filter(|link| link.is_client_open) {
-            link.up.extend(sent);
+        let Some(link) = link.filter(|link| link.is_client_open).map(Shared::to_mut) else { return };
+        link.up.extend(sent);
+        if self.budget.repeats > 0 && matches!(self.peers[client], Peer::V2(_)) {
+            link.last = link.up.back().filter(|last| matches!(***last, ClientMessage::Op(_))).cloned();
         }
     }
 
-    fn connect(&mut self, client: usize) {
+    fn connect(&mut self, client: usize, site: usize) {
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let (up, down) = (VecDeque::new(), VecDeque::new());
-        self.links.insert(session, Link { client, up, down, is_client_open: true, is_server_open: true });
+        let link = Link { client, site, up, down, is_client_open: true, is_server_open: true, last: None };
+        self.links.insert(session, Shared::new(link));
         self.peers[client].set_link(Some(session));
-        self.step_server(Input::Opened(session));
+        self.step_server(site, Input::Opened(session));
         match &mut self.peers[client] {
             Peer::V2(replica) => {
-                let (sent, hangs_up) = replica.opened();
+                let (sent, hangs_up) = replica.to_mut().opened();
                 self.after_client_step(client, sent, hangs_up);
             }
             Peer::V1(v1) => {
-                let sent = v1.opened();
+                let sent = v1.to_mut().opened();
                 self.send_up(client, sent);
             }
         }
     }
 
-    fn after_client_step(&mut self, client: usize, sent: Vec<ClientMessage>, hangs_up: bool) {
+    fn barrier(&mut self, client: usize) {
+        self.budget.to_mut().barriers -= 1;
+        let nonce = u64::from(self.budget.barriers);
+        if let Peer::V2(replica) = &mut self.peers[client] {
+            let sent = replica.to_mut().barrier(nonce);
+            self.send_up(client, sent);
+        }
+    }
+
+    /// 14, IdFresh: what a client has minted in this step there was nowhere before.
+    fn check_minted(&mut self, client: usize, before: &Peer) {
+        let minted = |peer: &Peer| -> Vec<Edit> {
+            let insertions = peer.pending_ops().flat_map(|op| op.edits().to_vec());
+            insertions.filter(|edit| matches!(edit, Edit::Insert { .. })).collect()
+        };
+        let known = minted(before);
+        for edit in minted(&self.peers[client]).into_iter().filter(|edit| !known.contains(edit)) {
+            if self.exists(client, before, &edit) {
+                self.violated(Violation::IdReused { client, id: edit.id().clone() });
+            }
+        }
+    }
+
+    /// Whether an id that an edit mints is on the disk, in anybody's document, or under way.
+    fn exists(&self, client: usize, before: &Peer, edit: &Edit) -> bool {
+        let site = &self.sites[self.site_of(client)];
+        let is_in = |document: &Document| document.rga().extent(edit.id(), edit.count()) != (false, edit.count());
+        let others = self.peers.iter().enumerate().filter(|(other, _)| *other != client).map(|(_, peer)| peer);
+        let mut documents = others.chain([before]).filter_map(Peer::document);
+        let mut under_way = self.links.values().flat_map(|link| &link.up).filter_map(|message| match &**message {
+            ClientMessage::Op(op) => Some(&op.op),
+            ClientMessage::Hello(_) | ClientMessage::Sync { .. } => None,
+        });
+        let is_minted_by = |op: &Op| op.edits().iter().any(|other| overlaps(other, edit));
+        is_in(&site.disk.log.fold().content.document)
+            || documents.any(is_in)
+            || site.disk.unsynced().any(|entry| is_minted_by(&entry.op))
+            || under_way.any(is_minted_by)
+    }
+
+    pub(super) fn after_client_step(&mut self, client: usize, sent: Vec<ClientMessage>, hangs_up: bool) {
         self.send_up(client, sent);
         if let (true, Some(session)) = (hangs_up, self.peers[client].link()) {
             self.hang_up(session, None);
@@ -124,239 +177,74 @@ impl World {
     }
 
     /// The client's end of a connection is gone; what it had sent may still arrive.
-    fn hang_up(&mut self, session: SessionId, code: Option<u16>) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        link.is_client_open = false;
-        link.down.clear();
-        let client = link.client;
-        self.peers[client].set_link(None);
+    pub(super) fn hang_up(&mut self, session: SessionId, code: Option<u16>) {
+        let Some(client) = self.close_client_end(session) else { return };
         if let Peer::V2(replica) = &mut self.peers[client] {
-            let (sent, hangs_up) = replica.step(client::Input::Closed { code, jitter: 0 });
+            let (sent, hangs_up) = replica.to_mut().step(client::Input::Closed { code, jitter: 0 });
             debug_assert!(sent.is_empty() && !hangs_up, "there is no connection to send on");
         }
     }
 
-    /// The server's end of a connection is gone.
-    fn end_session(&mut self, session: SessionId) {
-        if let Some(link) = self.links.get_mut(&session) {
-            link.is_server_open = false;
-            link.up.clear();
-        }
-        self.step_server(Input::Closed(session));
-        if let Some(node) = &mut self.node {
-            node.feeds.remove(&session);
-        }
-    }
-
-    fn up(&mut self, session: SessionId) {
-        let message = self.links.get_mut(&session).and_then(|link| link.up.pop_front());
-        if let Some(message) = message {
-            self.step_server(Input::Message { session, message });
-        }
-    }
-
-    fn step_server(&mut self, input: Input) {
-        let Some(node) = &mut self.node else { return };
-        let mut out = Vec::new();
-        node.state.step(input, &mut out);
-        if let Err(violation) = node.state.check() {
-            self.violated(violation);
-        }
-        for output in out {
-            self.carry_out(output);
-        }
-    }
-
-    fn carry_out(&mut self, output: Output) {
-        let Some(node) = &mut self.node else { return };
-        match output {
-            Output::Append(entry) => self.disk.append(entry),
-            Output::Publish(entry) => node.ring.push(entry),
-            Output::Join { session, plan } => {
-                node.feeds.insert(session, Feed::joined(plan));
-            }
-            Output::Answer { session, after, message } => {
-                if let Some(feed) = node.feeds.get_mut(&session) {
-                    feed.answer(after, message);
-                }
-            }
-            Output::Refuse { session, after, error, close } => match node.feeds.get_mut(&session) {
-                Some(feed) => feed.refuse(after, error, close),
-                None => {
-                    node.feeds.insert(session, Feed::refused(self.doc.clone(), after, error, close));
-                }
-            },
-            Output::Close { session, close } => {
-                let refused = || Feed::refused(self.doc.clone(), ServerSeq(0), None, close.clone());
-                node.feeds.entry(session).or_insert_with(refused).close(close.clone());
-            }
-            Output::Discard { after } => node.feeds.values_mut().for_each(|feed| feed.discard(after)),
-            Output::Broken(violation) => self.violated(violation),
-        }
-    }
-
-    fn send(&mut self, session: SessionId) {
-        let Some(node) = &mut self.node else { return };
-        let Node { state, ring, feeds, kept } = &mut **node;
-        let Some(feed) = feeds.get_mut(&session) else { return };
-        let mut next = feed.next(ring, &self.limits);
-        if let Next::ReadLog { after } = next {
-            next = match self.disk.read(after) {
-                Some(entry) => feed.take(entry, &self.limits),
-                None => {
-                    feed.truncated();
-                    feed.next(ring, &self.limits)
-                }
-            };
-        }
-        let mut frames = Vec::new();
-        match next {
-            Next::Message(message) => frames.push(message),
-            Next::Entry { entry, after } => {
-                let echoes = echoes(&self.doc, feed.version(), &entry, after, &self.limits);
-                frames = echoes.into_iter().map(ServerMessage::Echo).collect();
-            }
-            Next::Resync if feed.version() == Version::V1 => {
-                feed.resynced(state.content().head);
-                frames.push(state.resync_text());
-            }
-            Next::Resync => {
-                let fits = kept.take().filter(|(at, ..)| *at >= feed.cursor() && ring.after(*at) != Found::Fallen);
-                let (at, term, plain) = fits.unwrap_or_else(|| state.resync_state());
-                feed.resynced(at);
-                let parts = split_state(&self.doc, at, term, &plain, self.limits.message_bytes_max as usize);
-                frames.extend(parts.into_iter().map(ServerMessage::Resync));
-                *kept = self.config.shares_resyncs.then_some((at, term, plain));
-            }
-            Next::Close(close) => return self.close(session, &close),
-            Next::ReadLog { .. } | Next::Idle => {}
-        }
-        if let Some(link) = self.links.get_mut(&session) {
-            link.down.extend(frames.into_iter().map(Frame::Message));
-        }
-    }
-
-    fn close(&mut self, session: SessionId, close: &Close) {
-        if let Some(link) = self.links.get_mut(&session) {
-            link.down.push_back(Frame::Close(close.code.number()));
-        }
-        self.end_session(session);
+    /// Takes a connection from its client, without a word to that; answers whose it was.
+    pub(super) fn close_client_end(&mut self, session: SessionId) -> Option<usize> {
+        let link = self.links.get_mut(&session)?.to_mut();
+        link.is_client_open = false;
+        link.down.clear();
+        self.peers[link.client].set_link(None);
+        Some(link.client)
     }
 
     fn deliver(&mut self, session: SessionId) {
-        let Some(link) = self.links.get_mut(&session) else { return };
-        let client = link.client;
-        match link.down.pop_front() {
+        let Some(link) = self.links.get_mut(&session).filter(|link| !link.down.is_empty()) else { return };
+        let (client, site) = (link.client, link.site);
+        match link.to_mut().down.pop_front() {
             None => {}
             Some(Frame::Close(code)) => self.hang_up(session, Some(code)),
             Some(Frame::Message(message)) => {
-                self.told = self.told.max(number_in(&message));
-                match &mut self.peers[client] {
-                    Peer::V2(replica) => {
-                        let is_refusal = matches!(message, ServerMessage::Error { .. });
-                        let last_seen = replica.state.last_seen();
-                        let got = number_in(&message);
-                        let (sent, hangs_up) = replica.step(client::Input::Message(message));
-                        // The replica would mend it with a resync; that it had to is the server's fault.
-                        if hangs_up && !is_refusal {
-                            self.violated(Violation::OrderedDelivery { last_seen, got });
-                        }
-                        self.after_client_step(client, sent, hangs_up);
-                    }
-                    Peer::V1(v1) => match v1.on_message(message) {
-                        Ok(sent) => self.send_up(client, sent),
-                        Err(violation) => self.violated(violation),
-                    },
-                }
+                let told = &mut self.sites[site].told;
+                *told = (*told).max(number_in(&message));
+                self.deliver_message(client, message.into_inner());
             }
         }
     }
 
-    fn sync(&mut self) {
-        self.disk.sync();
-        self.step_server(Input::Durable(self.disk.head()));
-    }
-
-    fn crash(&mut self, survivors: usize) {
-        self.budget.crashes -= 1;
-        self.node = None;
-        self.disk.crash(survivors);
-        let links = std::mem::take(&mut self.links);
-        for (session, link) in links.into_iter().filter(|(_, link)| link.is_client_open) {
-            self.links = BTreeMap::from([(session, link)]);
-            self.hang_up(session, None);
+    fn deliver_message(&mut self, client: usize, message: ServerMessage) {
+        let before = self.peers[client].clone();
+        // A refusal names the document that refused.
+        let is_refusal = matches!(message, ServerMessage::Error { .. });
+        if !is_refusal && *message.doc() != self.sites[self.site_of(client)].doc {
+            self.violated(Violation::Isolation { client });
         }
-        self.links.clear();
-    }
-
-    fn truncate(&mut self) {
-        let Some(node) = &self.node else { return };
-        self.budget.truncations -= 1;
-        let content: &Content = node.state.content();
-        self.disk.truncate(content);
-        let upto = content.head;
-        self.step_server(Input::Truncated(upto));
-    }
-
-    /// Another node types a character at the beginning of the durable document, and syncs.
-    fn append_foreign(&mut self) {
-        let nth = self.budget.foreign;
-        self.budget.foreign -= 1;
-        let Ok(content) = self.disk.replay(&self.limits) else { return };
-        let replica = ReplicaId::new(&format!("Z{nth}"));
-        let id = ElementId { lamport: Lamport(content.highest.0 + 1), replica: replica.clone() };
-        let text = char::from(b'0' + nth).to_string();
-        let entry = Arc::new(Entry::new(EntryFields {
-            first: ServerSeq(content.head.0 + 1),
-            origin: replica.clone(),
-            message: MessageId::Number(1),
-            answered: 0,
-            seen: content.head,
-            op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text }),
-            proof: Some(Digest::of(replica.as_str().as_bytes())),
-            term: None,
-        }));
-        self.disk.append_foreign(Arc::clone(&entry));
-        self.step_server(Input::Foreign(vec![entry]));
-    }
-
-    /// Makes a client go through a rekey, as a refusal of its last message would. Its old connection's bytes may still
-    /// arrive.
-    fn rekey(&mut self, client: usize) {
-        self.budget.rekeys -= 1;
-        let error = ServerMessage::Error {
-            doc: self.doc.clone(),
-            reject: RejectCode::Known(Reject::StaleEpoch),
-            retry: Reject::StaleEpoch.retry(),
-            message: None,
-        };
-        if let Peer::V2(replica) = &mut self.peers[client] {
-            let (sent, hangs_up) = replica.step(client::Input::Message(error));
-            self.after_client_step(client, sent, hangs_up);
+        match &mut self.peers[client] {
+            Peer::V2(replica) => {
+                let last_seen = replica.state.last_seen();
+                let got = number_in(&message);
+                let (sent, hangs_up) = replica.to_mut().step(client::Input::Message(message));
+                // The replica would mend it with a resync; that it had to is the server's fault.
+                if hangs_up && !is_refusal {
+                    self.violated(Violation::OrderedDelivery { last_seen, got });
+                }
+                self.check_minted(client, &before);
+                self.after_client_step(client, sent, hangs_up);
+            }
+            Peer::V1(v1) => match v1.to_mut().on_message(message) {
+                Ok(sent) => self.send_up(client, sent),
+                Err(violation) => self.violated(violation),
+            },
         }
     }
 }
 
-impl World {
-    /// A client's program ends and begins again. Nothing is sent before it is stored, so what is stored is all that
-    /// anybody can have seen of it.
-    fn reload(&mut self, client: usize) {
-        self.budget.reloads -= 1;
-        if let Some(link) = self.peers[client].link().and_then(|session| self.links.get_mut(&session)) {
-            link.is_client_open = false;
-            link.down.clear();
-        }
-        self.peers[client].set_link(None);
-        if let Peer::V2(replica) = &mut self.peers[client]
-            && let Err(violation) = replica.reload(&self.doc)
-        {
-            self.violated(violation);
-        }
-    }
+/// Whether two edits mint an id in common.
+fn overlaps(one: &Edit, other: &Edit) -> bool {
+    let is_insert = |edit: &Edit| matches!(edit, Edit::Insert { .. });
+    let (a, b) = (one.id(), other.id());
+    let meets = a.lamport.0 < b.lamport.0 + other.count() && b.lamport.0 < a.lamport.0 + one.count();
+    is_insert(one) && is_insert(other) && a.replica == b.replica && meets
 }
 
 /// The largest number that a message tells its receiver.
-fn number_in(message: &ServerMessage) -> ServerSeq {
+pub(super) fn number_in(message: &ServerMessage) -> ServerSeq {
     match message {
         ServerMessage::HelloAck(ack) => ack.server_seq,
         ServerMessage::Echo(echo) => echo.server_seq,

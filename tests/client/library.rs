@@ -151,3 +151,18 @@ async fn what_a_barrier_covers_is_there_after_a_restart() {
     assert_eq!(fresh.text().await.unwrap(), "x".repeat(10));
     server.stop().await;
 }
+
+/// More than `op_count_max` characters, which went as one run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_document_can_be_emptied_at_once() {
+    let server = Running::start(Arc::new(MemoryStore::new()), None).await;
+    let client = Client::connect(&server.url(), "d").await.unwrap();
+    client.insert(0, "x".repeat(300_000)).await.unwrap();
+    client.delete(0, 300_000).await.unwrap();
+    client.insert(0, "new").await.unwrap();
+    soon(client.sync()).await.unwrap();
+    let fresh = Client::connect(&server.url(), "d").await.unwrap();
+    soon(fresh.sync()).await.unwrap();
+    assert_eq!(fresh.text().await.unwrap(), "new");
+    server.stop().await;
+}

@@ -92,6 +92,17 @@ async fn refusals_say_why_and_close() {
     server.stop().await;
 }
 
+/// Else the client would not know which of its messages to give up.
+#[tokio::test]
+async fn an_operation_that_is_too_large_is_refused_by_its_number() {
+    let server = Server::memory().await;
+    let mut a = v2::join(&server, "A").await;
+    a.send(v2::op("A", 1, json!({"type": "del", "id": [1, v2::name("A")], "len": 200_001}))).await;
+    let error = a.expect_refused("op_too_large", 1008).await;
+    assert_eq!((&error["retry"], &error["client_msg_id"]), (&json!("never"), &json!(1)));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_refusal_comes_behind_what_was_accepted_before_it() {
     let server = Server::memory().await;

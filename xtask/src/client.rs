@@ -125,7 +125,7 @@ fn apt_install(packages: &[&str], root: &Path) -> Result<(), String> {
 /// By how much it is too large, or why it cannot be measured.
 pub(crate) fn library_is_small(_root: &Path) -> Result<(), String> {
     let node = Program::named("node");
-    let script = "zlib.gzipSync(fs.readFileSync('client/dist/index.js')).length";
+    let script = "zlib.gzipSync(fs.readFileSync('client/dist/index.js'), { level: 9 }).length";
     println!("      $ node -p \"{script}\"");
     let answer = node.answers(&["-p", script]).ok_or("client/dist/index.js was not built")?;
     let bytes: u64 = answer.trim().parse().map_err(|_| format!("not a size: {answer}"))?;

@@ -8,10 +8,11 @@
  */
 
 import { Document } from "../document.ts";
-import { isSameOp, oneOrBatch, opCount } from "../edit.ts";
+import { deletion, isSameOp, oneOrBatch, opCount } from "../edit.ts";
+import { plus } from "../id.ts";
 import type { Delta, Identity, Input, Output, ReplicaEvent, Saved, Status } from "../machine.ts";
 import type { ClientMessage, Durability, Echo, ErrorMessage, HelloAck, Resync, ServerMessage } from "../message.ts";
-import type { Op } from "../op.ts";
+import type { Edit, Op } from "../op.ts";
 import { isWellFormed, unitCount } from "../text.ts";
 import { type Pending, Queue } from "./queue.ts";
 import { isAccepted, type Rekey, Translation } from "./rekey.ts";
@@ -20,9 +21,9 @@ export type { Pending };
 
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
-/** Most characters of one inserted run: longer local insertions become several operations. */
+/** Most characters that a local operation inserts or deletes: more become several operations. */
 const LOCAL_RUN_MAX = 32_768;
-/** Most edits of one local batch: deletions of more runs become several operations. */
+/** Most edits of a local batch: deletions of more runs become several operations. */
 const LOCAL_BATCH_MAX = 1000;
 /** The close code by which a newer connection of the same client takes over. */
 const TAKEN_OVER = 4001;
@@ -284,8 +285,20 @@ export class Replica {
   #localDelete(at: number, len: number): void {
     const edits = this.#document.localDelete(at, len);
     if (edits.length === 0) this.#tell({ type: "invalid_edit" });
-    for (let start = 0; start < edits.length; start += LOCAL_BATCH_MAX)
-      this.#local(oneOrBatch(edits.slice(start, start + LOCAL_BATCH_MAX)));
+    let part: Edit[] = [];
+    let room = LOCAL_RUN_MAX;
+    for (const { id, len = 1 } of edits)
+      for (let done = 0; done < len; ) {
+        const taken = Math.min(len - done, room);
+        part.push(deletion(plus(id, done), taken));
+        done += taken;
+        room -= taken;
+        if (room > 0 && part.length < LOCAL_BATCH_MAX) continue;
+        this.#local(oneOrBatch(part));
+        part = [];
+        room = LOCAL_RUN_MAX;
+      }
+    if (part.length > 0) this.#local(oneOrBatch(part));
     this.#pump();
   }
 

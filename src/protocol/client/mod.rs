@@ -12,6 +12,7 @@ mod saved;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +29,9 @@ pub use saved::{Saved, SavedRekey};
 pub const BACKOFF_MIN_MS: u32 = 250;
 /// The longest wait before coming back, in milliseconds.
 pub const BACKOFF_MAX_MS: u32 = 30_000;
-/// Most characters of one inserted run: longer local insertions become several operations.
+/// Most characters that a local operation inserts or deletes: more become several operations.
 pub const LOCAL_RUN_MAX: usize = 32_768;
-/// Most edits of one local batch: deletions of more runs become several operations.
+/// Most edits of a local batch: deletions of more runs become several operations.
 pub const LOCAL_BATCH_MAX: usize = 1000;
 
 /// Who a replica instance is. Both parts hold at least 64 random bits.
@@ -178,7 +179,8 @@ pub struct ReplicaState {
     failures: u32,
     /// At least this long before coming back, as the last refusal asked.
     wait_ms: u32,
-    document: Document,
+    /// Behind a pointer that only copies of this state share: a client never copies it.
+    document: Arc<Document>,
     last_seen: ServerSeq,
     term: Option<Term>,
     /// Unsettled own operations, oldest first, numbered without gaps.
@@ -211,7 +213,7 @@ impl ReplicaState {
             attempt: 0,
             failures: 0,
             wait_ms: 0,
-            document: Document::new(),
+            document: Arc::default(),
             last_seen: ServerSeq(0),
             term: None,
             pending: VecDeque::new(),
@@ -370,6 +372,9 @@ impl ReplicaState {
 
     fn on_closed(&mut self, code: Option<u16>, jitter: u16, out: &mut Vec<Output>) {
         self.sent = 0;
+        if mutated!(BreakForgetsPending) {
+            self.pending.clear();
+        }
         if code == Some(super::reject::CloseCode::TakenOver.number()) {
             return self.end("taken_over", out);
         }
@@ -392,6 +397,14 @@ impl ReplicaState {
     /// [`Violation`] names what does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.document.check()?;
+        self.check_beside_document()
+    }
+
+    /// Checks everything but the document.
+    ///
+    /// # Errors
+    /// [`Violation`] names what does not hold.
+    pub fn check_beside_document(&self) -> Result<(), Violation> {
         let first = self.next_number - self.pending.len() as u64;
         if self.pending.iter().zip(first..).any(|(pending, number)| pending.number != number) {
             return Err(Violation::State("pending messages are not numbered without gaps"));

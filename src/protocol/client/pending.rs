@@ -1,5 +1,7 @@
 //! Own operations: made, sent, sent again, settled.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
@@ -41,12 +43,7 @@ impl ReplicaState {
     pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
         match self.document.local_delete(at, len) {
             None => out.push(Output::Event(Event::InvalidEdit)),
-            Some(Op::Batch(edits)) => {
-                for chunk in edits.chunks(LOCAL_BATCH_MAX) {
-                    self.local(one_or_batch(chunk.to_vec()), out);
-                }
-            }
-            Some(op) => self.local(op, out),
+            Some(op) => deletions(op.edits()).into_iter().for_each(|op| self.local(op, out)),
         }
         self.pump(out);
     }
@@ -55,7 +52,10 @@ impl ReplicaState {
         if !self.is_well_made(&edit) {
             return out.push(Output::Event(Event::InvalidEdit));
         }
-        self.local(Op::Edit(edit), out);
+        match &edit {
+            Edit::Insert { .. } => self.local(Op::Edit(edit), out),
+            Edit::Delete { .. } => deletions(&[edit]).into_iter().for_each(|op| self.local(op, out)),
+        }
         self.pump(out);
     }
 
@@ -89,7 +89,7 @@ impl ReplicaState {
     /// Integrates an own operation at once and queues it.
     fn local(&mut self, op: Op, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();
-        self.document.integrate(&op, &mut deltas);
+        Arc::make_mut(&mut self.document).integrate(&op, &mut deltas);
         self.push_pending(op);
         out.push(Output::Event(Event::Changed(deltas)));
     }
@@ -116,7 +116,7 @@ impl ReplicaState {
         let first = self.pending.front().map_or(self.next_number, |pending| pending.number);
         let from = (self.sent + 1).saturating_sub(first) as usize;
         for pending in self.pending.iter_mut().skip(from) {
-            if pending.number > self.answered + self.inflight_max {
+            if pending.number > self.answered + self.inflight_max && !mutated!(SendsBeyondInflight) {
                 break;
             }
             self.sent = pending.number;
@@ -133,6 +133,10 @@ impl ReplicaState {
                 seen,
                 op: pending.op.clone(),
             })));
+            if mutated!(AcknowledgedWhenSent) {
+                pending.settled.get_or_insert(self.last_seen);
+                out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
+            }
         }
         let sent = self.sent.max(first - 1);
         for barrier in self.barriers.iter_mut().filter(|barrier| !barrier.is_sent && barrier.behind <= sent) {
@@ -141,23 +145,49 @@ impl ReplicaState {
         }
     }
 
-    /// Own messages up to `number` are accepted, and integrated once `last_seen` reaches `at`.
+    /// Own messages up to `number` are accepted, and integrated once `last_seen` reaches `at`. A restored backup may hold
+    /// one under a smaller number than the history did that it replaced.
     pub(super) fn settle(&mut self, number: u64, at: ServerSeq, out: &mut Vec<Output>) {
         for pending in self.pending.iter_mut().take_while(|pending| pending.number <= number) {
             if pending.settled.is_none() {
-                pending.settled = Some(at);
                 out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
             }
+            pending.settled = Some(pending.settled.map_or(at, |known| known.min(at)));
         }
+        let number = if mutated!(EverythingAnswered) { u64::MAX } else { number };
         self.answered = self.answered.max(number.min(self.next_number - 1));
     }
 
     /// Lets go of settled operations that are integrated.
     pub(super) fn drop_settled(&mut self) {
-        let is_integrated = |pending: &Pending| pending.settled.is_some_and(|at| at <= self.last_seen);
+        let is_integrated = |pending: &Pending| {
+            pending.settled.is_some_and(|at| at <= self.last_seen || mutated!(DropsBeforeIntegrated))
+        };
         let count = self.pending.iter().take_while(|pending| is_integrated(pending)).count();
         self.pending.drain(..count);
     }
+}
+
+/// Deletions as operations that a server takes: each of at most `LOCAL_BATCH_MAX` edits and `LOCAL_RUN_MAX` elements.
+fn deletions(edits: &[Edit]) -> Vec<Op> {
+    let (mut ops, mut part, mut room) = (Vec::new(), Vec::new(), LOCAL_RUN_MAX as u32);
+    for edit in edits {
+        let Edit::Delete { id, len } = edit else { continue };
+        let mut done = 0;
+        while let Some(id) = id.checked_add(u64::from(done)).filter(|_| done < *len) {
+            let taken = room.min(len - done);
+            part.push(Edit::Delete { id, len: taken });
+            (done, room) = (done + taken, room - taken);
+            if room == 0 || part.len() == LOCAL_BATCH_MAX {
+                ops.push(one_or_batch(std::mem::take(&mut part)));
+                room = LOCAL_RUN_MAX as u32;
+            }
+        }
+    }
+    if !part.is_empty() {
+        ops.push(one_or_batch(part));
+    }
+    ops
 }
 
 /// The operation made of at least one edit.

@@ -1,9 +1,10 @@
 //! What the server says, and what it changes.
 
+use std::sync::Arc;
+
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
-use crate::id::DocId;
-use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho};
+use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
 use crate::protocol::reject::Retry;
 
 impl ReplicaState {
@@ -12,7 +13,7 @@ impl ReplicaState {
         if !is_awaited {
             return;
         }
-        if doc_of(&message) != &self.doc {
+        if message.doc() != &self.doc {
             return self.protocol_error(out);
         }
         match message {
@@ -22,6 +23,7 @@ impl ReplicaState {
             ServerMessage::Echo(echo) => self.on_echo(echo, out),
             ServerMessage::Ack { message, server_seq, .. } if self.status == Status::Live && self.is_due(message) => {
                 self.settle(message, server_seq, out);
+                self.last_seen = if mutated!(AckMovesLastSeen) { server_seq } else { self.last_seen };
                 self.progressed(out);
             }
             ServerMessage::Synced { nonce, .. } if self.status == Status::Live => {
@@ -77,7 +79,7 @@ impl ReplicaState {
             rekey.replaced_last = v2.replaced_last;
             return;
         }
-        self.settle(v2.last, ack.server_seq, out);
+        self.settle(v2.last + u64::from(mutated!(GreetingAcknowledgesOneMore)), ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
         // would be asked for the whole state several times a second, for ever.
         if self.pending.is_empty() && !self.wants_resync {
@@ -123,7 +125,8 @@ impl ReplicaState {
         if self.status != Status::Live || !follows {
             return self.protocol_error(out);
         }
-        if let (true, MessageId::Number(number)) = (echo.origin == self.identity.client, &echo.message)
+        if let (true, MessageId::Number(number)) =
+            (echo.origin == self.identity.client || mutated!(AnybodysEchoAcknowledges), &echo.message)
             && *number > self.forgotten
         {
             let is_own =
@@ -134,8 +137,8 @@ impl ReplicaState {
             self.settle(*number, echo.server_seq, out);
         }
         let mut deltas = Vec::new();
-        self.document.integrate(&echo.op, &mut deltas);
-        self.last_seen = echo.server_seq;
+        Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
+        self.last_seen = if mutated!(EchoNotCounted) { self.last_seen } else { echo.server_seq };
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
             out.push(Output::Event(Event::Changed(deltas)));
@@ -166,28 +169,16 @@ impl ReplicaState {
         match self.rekey.take() {
             Some(rekey) => self.finish_rekey(rekey, joined, out),
             None => {
-                self.document = joined;
                 self.drop_settled();
-                for pending in &self.pending {
-                    self.document.integrate(&pending.op, &mut Vec::new());
+                let mut document = joined;
+                for pending in self.pending.iter().filter(|_| !mutated!(ResyncForgetsPending)) {
+                    document.integrate(&pending.op, &mut Vec::new());
                 }
+                self.document = Arc::new(document);
             }
         }
         out.push(Output::Event(Event::Replaced));
         self.set_status(Status::Live, out);
         self.pump(out);
-    }
-}
-
-fn doc_of(message: &ServerMessage) -> &DocId {
-    match message {
-        ServerMessage::HelloAck(HelloAck { doc, .. })
-        | ServerMessage::Echo(Echo { doc, .. })
-        | ServerMessage::ResyncText { doc, .. }
-        | ServerMessage::Resync(Resync { doc, .. })
-        | ServerMessage::Ack { doc, .. }
-        | ServerMessage::Error { doc, .. }
-        | ServerMessage::UnknownEcho(UnknownEcho { doc, .. })
-        | ServerMessage::Synced { doc, .. } => doc,
     }
 }

@@ -5,6 +5,7 @@
 //! makes the rest again with fresh ids on the joined state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::pending::one_or_batch;
 use super::{Event, Identity, Output, ReplicaState};
@@ -78,12 +79,13 @@ impl Translation<'_> {
     }
 
     /// Makes an edit again on the new document. Deletions of vanished elements are left out.
-    fn edit(&mut self, edit: &Edit, new: &mut Document, replica: &ReplicaId) -> Vec<Edit> {
+    fn edit(&mut self, edit: &Edit, new: &Document, replica: &ReplicaId) -> Vec<Edit> {
         match edit {
             Edit::Insert { parent, id, text } => {
                 let parent = self.parent(parent, new);
                 let Some(lamport) = new.highest().checked_add(1) else { return Vec::new() };
                 let fresh = ElementId { lamport, replica: replica.clone() };
+                let fresh = if mutated!(RekeyKeepsIds) { id.clone() } else { fresh };
                 self.moved.insert((id.replica.clone(), id.lamport), (fresh.clone(), edit.count()));
                 vec![Edit::Insert { parent, id: fresh, text: text.clone() }]
             }
@@ -120,7 +122,7 @@ impl ReplicaState {
     /// rest again.
     pub(super) fn finish_rekey(&mut self, rekey: Rekey, joined: Document, out: &mut Vec<Output>) {
         let Some(successor) = rekey.successor else { return };
-        let old = std::mem::replace(&mut self.document, joined);
+        let old = std::mem::replace(&mut self.document, Arc::new(joined));
         let pending = std::mem::take(&mut self.pending);
         (self.next_number, self.answered, self.sent) = (1, 0, 0);
         (self.clock, self.forgotten) = (Lamport(0), 0);
@@ -133,12 +135,12 @@ impl ReplicaState {
         });
         let mut translation = Translation { old: &old, moved: BTreeMap::new(), behind: waiting.collect() };
         for pending in pending {
-            if pending.settled.is_some() {
+            if pending.settled.is_some() && !mutated!(RekeyRepeatsSettled) {
                 continue;
             }
             let accepted = match rekey.replaced_last {
                 _ if rekey.is_doubtful => is_same(&pending.op, &self.document),
-                Some(last) => pending.number <= last,
+                Some(last) => pending.number <= last && !mutated!(RekeyForgetsAccepted),
                 None => is_present(&pending.op, &self.document),
             };
             if accepted {
@@ -151,15 +153,15 @@ impl ReplicaState {
             }
             let mut edits = Vec::new();
             for edit in pending.op.edits() {
-                let made = translation.edit(edit, &mut self.document, &successor.client);
+                let made = translation.edit(edit, &self.document, &successor.client);
                 for edit in made {
-                    self.document.integrate(&Op::Edit(edit.clone()), &mut Vec::new());
+                    Arc::make_mut(&mut self.document).integrate(&Op::Edit(edit.clone()), &mut Vec::new());
                     edits.push(edit);
                 }
             }
             if edits.is_empty() {
                 out.push(Output::Event(Event::Acknowledged(pending.op)));
-            } else {
+            } else if !mutated!(RekeyDropsPending) {
                 self.push_pending(one_or_batch(edits));
             }
         }

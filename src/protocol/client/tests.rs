@@ -57,6 +57,26 @@ fn wait(out: &[Output]) -> Option<u32> {
 }
 
 #[test]
+fn a_long_deletion_becomes_operations_that_a_server_takes() {
+    let mut replica = ReplicaState::new(doc(), identity("A"));
+    for len in [30_000, 70_000, 1] {
+        steps(&mut replica, [Input::Insert { at: 0, text: "x".repeat(len) }]);
+    }
+    let before = replica.pending().len();
+    steps(&mut replica, [Input::Delete { at: 0, len: 100_001 }]);
+    let made: Vec<Op> = replica.pending().skip(before).map(|pending| pending.op.clone()).collect();
+    let del =
+        |lamport, len| Edit::Delete { id: ElementId { lamport: Lamport(lamport), replica: ReplicaId::new("A") }, len };
+    let expected = [
+        Op::Batch(vec![del(100_001, 1), del(30_001, 32_767)]),
+        Op::Edit(del(62_768, 32_768)),
+        Op::Batch(vec![del(95_536, 4465), del(1, 28_303)]),
+        Op::Edit(del(28_304, 1697)),
+    ];
+    assert_eq!((made, replica.document().text()), (expected.to_vec(), String::new()));
+}
+
+#[test]
 fn an_edit_on_ids_is_made_where_its_ids_say() {
     let mut replica = ReplicaState::new(doc(), identity("me"));
     let first = insert(1, "me", ElementId::root(), "ac");

@@ -134,7 +134,8 @@ fn op(fields: &mut Fields<'_>, version: Version, limits: &Limits) -> Result<OpMe
     };
     let mut inner = fields.object("op")?;
     let mut reader = OpReader::of_client(version, limits, &client);
-    let op = inner.text("type").and_then(|kind| reader.op(&kind, inner)).map_err(|fault| fault.at("op"))?;
+    let op = inner.text("type").and_then(|kind| reader.op(&kind, inner));
+    let op = op.map_err(|fault| fault.at("op").of_message(&message))?;
     let op = op.ok_or_else(|| Fault::malformed("is no operation of this version").at("op.type"))?;
     Ok(OpMessage { doc, client, message, answered, epoch: Epoch(epoch), seen: ServerSeq(seen), op })
 }

@@ -47,4 +47,6 @@ pub struct Malformed {
     pub reject: Reject,
     /// Where it is wrong and why: for logs and tests. Holds no value out of the frame, so no secret either.
     pub what: String,
+    /// The number of a version 2 `op` that is refused for its size alone.
+    pub message: Option<u64>,
 }

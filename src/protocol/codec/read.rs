@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{DEPTH_MAX, KEYS_MAX, Malformed};
 use crate::id::INTEGER_MAX;
+use crate::protocol::message::MessageId;
 use crate::protocol::reject::Reject;
 
 /// What is wrong, and where, from the inside out.
@@ -20,6 +21,7 @@ pub(super) struct Fault {
     reject: Reject,
     place: String,
     what: Cow<'static, str>,
+    message: Option<u64>,
 }
 
 impl Fault {
@@ -28,7 +30,7 @@ impl Fault {
     }
 
     pub(super) fn of(reject: Reject, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { reject, place: String::new(), what: what.into() }
+        Self { reject, place: String::new(), what: what.into(), message: None }
     }
 
     /// Says in which field or item it is.
@@ -37,13 +39,22 @@ impl Fault {
         self.place = format!("{place}{dot}{}", self.place);
         self
     }
+
+    /// Says which message is refused, if it is one of the protocol: of one that is malformed nothing is believed.
+    pub(super) fn of_message(mut self, message: &MessageId) -> Self {
+        self.message = match message {
+            MessageId::Number(number) if self.reject != Reject::Malformed => Some(*number),
+            MessageId::Number(_) | MessageId::Text(_) => None,
+        };
+        self
+    }
 }
 
 impl From<Fault> for Malformed {
     fn from(fault: Fault) -> Self {
-        let Fault { reject, place, what } = fault;
+        let Fault { reject, place, what, message } = fault;
         let what = if place.is_empty() { what.into_owned() } else { format!("{place}: {what}") };
-        Self { reject, what }
+        Self { reject, what, message }
     }
 }
 

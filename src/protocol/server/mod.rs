@@ -43,6 +43,8 @@ pub enum Input {
         session: SessionId,
         /// Why.
         reject: Reject,
+        /// The number of the version 2 message, if that much could be read.
+        message: Option<u64>,
     },
     /// A connection is gone.
     Closed(SessionId),
@@ -129,8 +131,8 @@ pub struct ServerState {
     doc: DocId,
     limits: Arc<Limits>,
     durability: Durability,
-    /// The durable content.
-    content: Content,
+    /// The durable content. Nobody else has a pointer to it but copies of this state, so a server never copies it.
+    content: Arc<Content>,
     /// What is appended and not yet durable.
     tentative: Tentative,
     /// The term of this lifetime, until the first append has taken it.
@@ -162,7 +164,7 @@ impl ServerState {
             limits,
             durability,
             tentative: Tentative::new(&content),
-            content,
+            content: Arc::new(content),
             fresh_term: Some(term),
             log_start,
             sessions: BTreeMap::new(),
@@ -209,7 +211,7 @@ impl ServerState {
 
     /// The durable state, for a version 2 resync: its number, the number's term, the state.
     pub fn resync_state(&self) -> (ServerSeq, Option<Term>, DocumentState) {
-        let head = self.content.head;
+        let head = if mutated!(ResyncNamesTentativeHead) { self.tentative.head } else { self.content.head };
         (head, self.content.term_of(head), self.content.document.state())
     }
 
@@ -231,7 +233,9 @@ impl ServerState {
                 self.sessions.entry(session).or_insert(None);
             }
             Input::Message { session, message } => self.on_message(session, message, out),
-            Input::Refused { session, reject } => self.refuse(session, reject, None, out),
+            Input::Refused { session, reject, message } => {
+                self.refuse(session, reject, message.map(MessageId::Number).as_ref(), out);
+            }
             Input::Closed(session) => self.forget(session),
             Input::Durable(upto) => self.on_durable(upto, out),
             Input::Foreign(entries) => self.on_foreign(&entries, out),
@@ -261,7 +265,7 @@ impl ServerState {
     }
 
     fn answer(&mut self, session: SessionId, message: ServerMessage, out: &mut Outputs) {
-        let after = self.tentative.head;
+        let after = if mutated!(AnswerNotHeld) { ServerSeq(0) } else { self.tentative.head };
         if let Some(Some(member)) = self.sessions.get_mut(&session) {
             member.depends_on = member.depends_on.max(after);
         }
@@ -321,12 +325,15 @@ impl ServerState {
     }
 
     fn on_durable(&mut self, upto: ServerSeq, out: &mut Outputs) {
+        let upto = if mutated!(DurableOneLate) { ServerSeq(upto.0.saturating_sub(1)) } else { upto };
         while let Some(entry) = self.tentative.pop_durable(upto) {
             let mut deltas: Vec<Delta> = Vec::new();
-            if let Err(violation) = self.content.integrate(&entry, &self.limits, &mut deltas) {
+            if let Err(violation) = Arc::make_mut(&mut self.content).integrate(&entry, &self.limits, &mut deltas) {
                 return self.broken(violation, out);
             }
-            out.push(Output::Publish(entry));
+            if !mutated!(DurableNotPublished) {
+                out.push(Output::Publish(entry));
+            }
         }
     }
 
@@ -348,15 +355,17 @@ impl ServerState {
         }
         out.push(Output::Discard { after: durable });
         for entry in entries.iter().filter(|entry| entry.first > durable) {
-            if let Err(violation) = self.content.integrate(entry, &self.limits, &mut Vec::new()) {
+            if let Err(violation) = Arc::make_mut(&mut self.content).integrate(entry, &self.limits, &mut Vec::new()) {
                 return self.broken(violation, out);
             }
             out.push(Output::Publish(Arc::clone(entry)));
         }
-        self.tentative = Tentative::new(&self.content);
+        if !mutated!(ConflictKeepsTentative) {
+            self.tentative = Tentative::new(&self.content);
+        }
         self.close_retired(out);
         for (entry, session) in dropped {
-            if entry.op.is_text() {
+            if entry.op.is_text() && !mutated!(ConflictDropsOperations) {
                 self.on_message(session, ClientMessage::Op(self.asked(&entry)), out);
             }
         }
@@ -408,6 +417,14 @@ impl ServerState {
     /// [`Violation`] names what does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.content.check()?;
+        self.check_beside_content()
+    }
+
+    /// Checks everything but the durable content.
+    ///
+    /// # Errors
+    /// [`Violation`] names what does not hold.
+    pub fn check_beside_content(&self) -> Result<(), Violation> {
         self.tentative.check(&self.content)?;
         let owns = |(client, session): (&ReplicaId, &SessionId)| matches!(self.sessions.get(session), Some(Some(member)) if member.client == *client);
         let members = self.sessions.values().flatten().count();

@@ -108,12 +108,12 @@ impl Reader {
     async fn on_frame(&mut self, frame: Option<Result<Message, axum::Error>>, place: OwnedSemaphorePermit) -> Step {
         match frame {
             Some(Ok(Message::Text(text))) => self.on_text(&text, place).await,
-            Some(Ok(Message::Binary(_))) => self.refuse(Reject::BinaryFrame).await,
+            Some(Ok(Message::Binary(_))) => self.refuse(Reject::BinaryFrame, None).await,
             // The answer to a ping or a close is sent below us, when the stream is read again.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Step::Go,
             Some(Err(error)) => match Fault::of(error) {
                 Fault::TooBig => {
-                    self.refuse(Reject::MessageTooBig).await;
+                    self.refuse(Reject::MessageTooBig, None).await;
                     Step::Stop(Some(Fault::TooBig))
                 }
                 fault => {
@@ -134,7 +134,7 @@ impl Reader {
             Ok(message) => message,
             Err(malformed) => {
                 debug!(session = self.session.0, %malformed, "refused");
-                return self.refuse(malformed.reject).await;
+                return self.refuse(malformed.reject, malformed.message).await;
             }
         };
         self.pulse.pause(true);
@@ -145,8 +145,8 @@ impl Reader {
     }
 
     /// Lets the document refuse, so that the refusal has its place among the answers.
-    async fn refuse(&mut self, reject: Reject) -> Step {
-        self.send(Command::Refused { session: self.session, reject }).await;
+    async fn refuse(&mut self, reject: Reject, message: Option<u64>) -> Step {
+        self.send(Command::Refused { session: self.session, reject, message }).await;
         Step::Stop(None)
     }
 

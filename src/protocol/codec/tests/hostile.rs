@@ -269,6 +269,8 @@ fn operations_keep_to_the_limits() {
     assert_eq!(reject(&batch(&[ins("abc"), del(2)])), None);
     assert_eq!(reject(&batch(&[ins("abc"), del(3)])), Some(Reject::OpTooLarge));
     assert_eq!(reject(&batch(&[del(1), del(1), del(1)])), Some(Reject::OpTooLarge));
+    let refused = decode_client(&op_frame(&del(6)), V2, &limits).expect_err("it is too large");
+    assert_eq!(refused.message, Some(7), "the client learns which message it was");
     assert_eq!(reject(&batch(&[])), Some(Reject::Malformed));
     assert_eq!(reject(&batch(&[batch(&[del(1)])])), Some(Reject::Malformed));
 }

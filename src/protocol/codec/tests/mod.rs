@@ -61,6 +61,6 @@ fn op_of(frame: &str, version: Version) -> Op {
 }
 
 fn refusal(frame: &str, version: Version) -> (Reject, String) {
-    let Malformed { reject, what } = client(frame, version).expect_err(&frame[..frame.len().min(300)]);
+    let Malformed { reject, what, .. } = client(frame, version).expect_err(&frame[..frame.len().min(300)]);
     (reject, what)
 }

@@ -53,7 +53,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let config = Config { durability: Durability::Memory, ..Config::default() };
+        let mut config = Config { durability: Durability::Memory, ..Config::default() };
+        // What waits for this deadline need not wait long.
+        config.timeouts.hello = Duration::from_secs(2);
         let task = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::connection::{Close, Connection, Received};
 use crate::frame::{Head, TEXT};
@@ -60,6 +61,9 @@ pub async fn run(transcript: &Transcript, target: &Target) -> Outcome {
         Ok(()) => run.finish().await,
         Err(divergence) => Err(divergence),
     };
+    for (on, closing) in std::mem::take(&mut run.closing) {
+        run.closes.push((on, closing.await.unwrap_or(Close::Lost)));
+    }
     let verdict = match ended {
         Err(divergence) => Verdict::Fail(*divergence),
         Ok(()) if run.notes.is_empty() => Verdict::Pass,
@@ -116,6 +120,8 @@ struct Run<'a> {
     place: String,
     notes: Vec<Divergence>,
     closes: Vec<(String, Close)>,
+    /// Ends that the server began, and how they go on.
+    closing: Vec<(String, JoinHandle<Close>)>,
     events: Vec<Event>,
 }
 
@@ -139,6 +145,7 @@ impl<'a> Run<'a> {
             place: String::new(),
             notes: Vec::new(),
             closes: Vec::new(),
+            closing: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -11,8 +11,8 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// More than any server says before the WebSocket begins.
 const HEAD_BYTES_MAX: usize = 1 << 16;
-/// What the system may keep for a client that does not read.
-const SLOW_BUFFER: u32 = 1 << 12;
+/// What the system may keep for a client that does not read: little, and enough for one segment on any network.
+const SLOW_BUFFER: u32 = 1 << 17;
 
 /// Where the WebSocket of a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,15 +81,20 @@ impl<'a> Run<'a> {
     async fn ended(&mut self, on: &str, received: Received, clean: bool, is_judged: bool) -> Result<(), Fault> {
         self.event(on, EventKind::Ended, received.to_string());
         let Some(link) = self.open.remove(on) else { return Ok(()) };
-        let close =
-            if matches!(received, Received::Close { .. }) { link.connection.closed().await } else { Close::Lost };
-        if is_judged {
-            self.closes.push((on.to_owned(), close));
+        if !matches!(received, Received::Close { .. }) {
+            self.closes.extend(is_judged.then(|| (on.to_owned(), Close::Lost)));
+            return Ok(());
         }
-        if clean && close != Close::Clean {
-            return Err(Fault::new("a clean end of the connection", close));
+        if !clean {
+            // Nobody waits here for the server to end the TCP connection.
+            let closing = tokio::spawn(link.connection.closed());
+            self.closing.extend(is_judged.then(|| (on.to_owned(), closing)));
+            return Ok(());
         }
-        Ok(())
+        let close = link.connection.closed().await;
+        self.closes.push((on.to_owned(), close));
+        let is_clean = close == Close::Clean;
+        is_clean.then_some(()).ok_or_else(|| Fault::new("a clean end of the connection", close))
     }
 
     /// Behind a message that only should have been otherwise.

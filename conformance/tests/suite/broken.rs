@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::faults;
 use crate::proxy::{Fault, Proxy};
-use crate::{Server, scenarios, target};
+use crate::{Server, process, scenarios, target};
 
 /// How long a broken server may keep the runner waiting. Enough for what it does right.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -44,21 +44,29 @@ fn expected() -> Expected {
     serde_json::from_str(&std::fs::read_to_string(file()).unwrap()).unwrap()
 }
 
-/// The scenarios that are asked of broken servers: what needs many megabytes or a second process says nothing more.
-fn asked() -> Vec<Arc<Loaded>> {
-    let is_quick = |loaded: &Arc<Loaded>| {
-        let heavy = [Profile::Limits, Profile::Slow];
-        loaded.transcript.hooks().is_empty() && !heavy.iter().any(|one| loaded.transcript.profiles.contains(one))
+/// The scenarios that are asked of broken servers. Not those of clients that do not read: a proxy changes the timing that
+/// they are about. Those of limits only if the fault concerns them.
+fn asked(fault: Fault) -> Vec<Arc<Loaded>> {
+    let is_asked = |loaded: &Arc<Loaded>| {
+        let claims = |profile| loaded.transcript.profiles.contains(&profile);
+        let is_quick = !claims(Profile::Slow) && (fault.is_of_limits || !claims(Profile::Limits));
+        loaded.transcript.hooks().is_empty() && is_quick
     };
-    scenarios().into_iter().filter(is_quick).collect()
+    scenarios().into_iter().filter(is_asked).collect()
+}
+
+/// The scenarios that end the server.
+fn with_hooks() -> Vec<Arc<Loaded>> {
+    scenarios().into_iter().filter(|loaded| !loaded.transcript.hooks().is_empty()).collect()
 }
 
 async fn judge(fault: Fault, slots: Arc<Semaphore>) -> Vec<Judged> {
     let _slot = slots.acquire().await.unwrap();
     let server = Server::start().await;
     let proxy = Proxy::start(server.address, fault).await;
-    let target = Target { deadline: DEADLINE, ..target(proxy.address) };
-    let judged = run_all(&asked(), &target, &Profile::ALL, JOBS, |_| {}).await;
+    let deadline = if fault.is_of_limits { DEADLINE * 3 } else { DEADLINE };
+    let target = Target { deadline, ..target(proxy.address) };
+    let judged = run_all(&asked(fault), &target, &Profile::ALL, JOBS, |_| {}).await;
     drop(proxy);
     server.stop().await;
     judged
@@ -89,6 +97,7 @@ async fn every_broken_server_fails_where_it_must() {
     for (name, running) in running {
         servers.insert(name.to_owned(), failures(&running.await.unwrap()));
     }
+    servers.insert("output-before-durable".to_owned(), failures(&process::judge(&with_hooks(), false).await));
     let mut expected = expected();
     if std::env::var_os("CONFORMANCE_ACCEPT").is_some() {
         let names =

@@ -21,7 +21,8 @@ async fn exit_codes_tell_passed_from_failed_from_misused() {
     for (args, code, says) in [
         (vec!["validate"], 0, " scenarios, 0 faults"),
         (vec!["validate", "--transcripts", "no-such-directory"], 1, "no-such-directory"),
-        (vec!["list", "--filter", "v1-*"], 0, "v1-delete  [v1]"),
+        (vec!["list", "--filter", "v1-*"], 0, "  v1-delete  ["),
+        (vec!["coverage"], 0, " MUSTs for servers: "),
         (vec!["list", "--filter", "ORD-1"], 0, "v2-backward-typing-interleaves"),
         (vec!["run", "--target", &ours, "--filter", "v1-delete", "--dry-run"], 0, "v1-delete  run"),
         (vec!["run", "--target", &ours, "--filter", "v1-delete"], 0, "1 passed, 0 non-strict, 0 failed, 0 skipped"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::proxy::{Fault, Seen};
 
-const NONE: Fault = Fault::NONE;
+const NONE: Fault = Fault { is_of_limits: false, ..Fault::NONE };
 
 /// Every one of them.
 pub(crate) const ALL: &[Fault] = &[
@@ -18,7 +18,7 @@ pub(crate) const ALL: &[Fault] = &[
     Fault { name: "binary-is-text", opcode: |opcode| if opcode == 2 { 1 } else { opcode }, ..NONE },
     Fault { name: "echo-not-to-sender", down: echo_not_to_sender, ..NONE },
     Fault { name: "echo-to-sender-only", down: echo_to_sender_only, ..NONE },
-    Fault { name: "every-refusal-is-malformed", down: malformed, close: malformed_close, ..NONE },
+    Fault { name: "every-refusal-is-malformed", down: malformed, close: malformed_close, ..Fault::NONE },
     Fault { name: "follows-nothing", down: follows_nothing, ..NONE },
     Fault { name: "foreign-names-allowed", up: own_names, ..NONE },
     Fault { name: "gap-accepted", up: gap_accepted, ..NONE },
@@ -31,6 +31,7 @@ pub(crate) const ALL: &[Fault] = &[
     Fault { name: "no-take-over", close: no_take_over, ..NONE },
     Fault { name: "numbers-from-zero", down: numbers_from_zero, ..NONE },
     Fault { name: "oldest-sibling-first", down: oldest_sibling_first, ..NONE },
+    Fault { name: "padded-messages", down: padded_messages, ..Fault::NONE },
     Fault { name: "replay-off-by-one", down: replay_off_by_one, ..NONE },
     Fault { name: "second-hello-ignored", up: second_hello_ignored, ..NONE },
     Fault { name: "shortened-echo", down: shortened_echo, ..NONE },
@@ -249,6 +250,12 @@ fn oldest_sibling_first(_: &mut Seen, mut message: Value) -> Vec<Value> {
     if let Some(runs) = message["state"]["runs"].as_array_mut() {
         runs.reverse();
     }
+    vec![message]
+}
+
+/// Each message is longer than it need be.
+fn padded_messages(_: &mut Seen, mut message: Value) -> Vec<Value> {
+    message["padding"] = json!("x".repeat(2000));
     vec![message]
 }
 

@@ -8,6 +8,7 @@ mod faults;
 mod faulty;
 mod process;
 mod proxy;
+mod reports;
 mod schema;
 mod steps;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collab_conformance::check::faults;
+use collab_conformance::coverage;
 use collab_conformance::outcome::Verdict;
 use collab_conformance::protocol;
 use collab_conformance::run::{Target, run};
@@ -51,7 +53,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let config = Config { durability: Durability::Memory, ..Config::default() };
+        let mut config = Config { durability: Durability::Memory, ..Config::default() };
+        // What waits for this deadline need not wait long.
+        config.timeouts.hello = Duration::from_secs(2);
         let task = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
@@ -76,6 +80,12 @@ fn every_scenario_is_sound() {
     };
     let all: Vec<String> = scenarios().iter().flat_map(faults_of).collect();
     assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_must_of_a_server_is_tested() {
+    let scenarios = scenarios();
+    assert_eq!(coverage::faults(&coverage::coverage(&scenarios).unwrap()), Vec::<String>::new());
 }
 
 /// The example of FORMAT.md.

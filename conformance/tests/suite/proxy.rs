@@ -23,6 +23,8 @@ const FRAME_MAX: u64 = 1 << 24;
 #[derive(Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
+    /// Whether it concerns limits: their scenarios need many megabytes.
+    pub(crate) is_of_limits: bool,
     /// What becomes of the text of a client, before anybody has read it.
     pub(crate) text: fn(&str) -> Option<String>,
     /// What becomes of a message of a client.
@@ -38,6 +40,7 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) const NONE: Self = Self {
         name: "none",
+        is_of_limits: true,
         text: |_| None,
         up: |_, message| vec![message],
         down: |_, message| vec![message],

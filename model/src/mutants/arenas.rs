@@ -13,7 +13,7 @@ use super::search::{Bounds, Outcome, breadth_first};
 use super::sequence::Sequence;
 use super::store::Store;
 use super::strangers::Strangers;
-use crate::storage::StorageModel;
+use crate::storage::{self, StorageModel};
 
 /// A small system.
 #[derive(Clone, Debug)]
@@ -132,6 +132,10 @@ arenas! {
     Instances;
 }
 
+fn store(bounds: storage::Bounds) -> System {
+    System::Store(Store(StorageModel::new(bounds)))
+}
+
 impl Arena {
     /// The system.
     pub fn system(self) -> System {
@@ -139,14 +143,14 @@ impl Arena {
             Self::Characters => sequence(2, 1, false),
             Self::Runs => sequence(2, 3, true),
             Self::Chains => sequence(3, 1, false),
-            Self::Store => System::Store(Store(StorageModel { documents: 1, ..StorageModel::default() })),
-            Self::StoreTwice => System::Store(Store(StorageModel {
+            Self::Store => store(storage::Bounds { documents: 1, ..storage::Bounds::default() }),
+            Self::StoreTwice => store(storage::Bounds {
                 documents: 1,
                 appends: 1,
                 checkpoints: 0,
                 stops: 2,
-                ..StorageModel::default()
-            })),
+                ..storage::Bounds::default()
+            }),
             Self::Numbers => strangers(numbers(), |_| {}),
             Self::Ids => strangers(ids(), |limits| limits.lamport_jump_max = 10),
             Self::Sizes => strangers(sizes(), |limits| {

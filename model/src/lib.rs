@@ -6,5 +6,10 @@
 
 pub mod commands;
 pub mod engine;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+pub mod observe;
+pub mod reference;
 pub mod rga;
+pub mod storage;
 pub mod sync;

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ElementId, INTEGER_MAX};
+use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
 
 use super::edit::piece_len;
@@ -41,6 +41,17 @@ impl Rga {
                 *rest = behind;
                 Some((segment, text))
             })
+        })
+    }
+
+    /// All elements in document order, one by one: Lamport value, replica, and the character, if it is visible.
+    pub fn elements(&self) -> impl Iterator<Item = (Lamport, &ReplicaId, Option<char>)> {
+        self.segments().flat_map(|(segment, text)| {
+            let name = self.names.name(segment.replica);
+            // A deleted segment has no text.
+            let mut chars = text.chars();
+            let lamports = segment.lamport..segment.lamport + u64::from(segment.len);
+            lamports.map(move |lamport| (Lamport(lamport), name, chars.next()))
         })
     }
 
@@ -147,7 +158,7 @@ impl Rga {
 impl PartialEq for Rga {
     fn eq(&self, other: &Self) -> bool {
         (self.len(), self.element_count, self.highest) == (other.len(), other.element_count, other.highest)
-            && self.runs() == other.runs()
+            && self.elements().eq(other.elements())
     }
 }
 

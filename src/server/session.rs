@@ -80,6 +80,9 @@ async fn join(socket: &mut WebSocket, surroundings: &Surroundings) -> Result<(He
     let hello = match decode_client(&frame, Version::V1, &context.limits) {
         Ok(ClientMessage::Hello(hello)) => hello,
         Ok(_) => return Err(Early::close(Reject::HelloExpected.close())),
+        Err(_) if decode_client(&frame, Version::V2, &context.limits).is_ok() => {
+            return Err(Early::close(Reject::HelloExpected.close()));
+        }
         Err(malformed) => {
             debug!(%malformed, "the first message is not valid");
             return Err(Early::close(malformed.reject.close()));

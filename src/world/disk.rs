@@ -69,6 +69,14 @@ impl Log {
         self.folds.0.truncate(entries + 1);
     }
 
+    /// Breaks it: what is kept of the replay is replaced.
+    #[cfg(test)]
+    pub(super) fn replace_fold(&mut self, content: Content) {
+        let spec = self.fold().spec.clone();
+        self.folds.0.pop();
+        self.folds.0.push(Arc::new(Fold { content, spec }));
+    }
+
     /// What all of it adds up to.
     pub(super) fn fold(&self) -> &Fold {
         self.folds.0.last().expect("nothing has a fold, too")

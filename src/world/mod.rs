@@ -18,6 +18,8 @@ mod peer;
 mod serve;
 mod shared;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod view;
 

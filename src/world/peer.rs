@@ -273,3 +273,18 @@ fn identity(index: usize, instance: usize) -> Identity {
     let name = name(index, instance);
     Identity { secret: format!("secret of {name}"), client: ReplicaId::new(&name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::Property;
+
+    #[test]
+    fn a_client_that_speaks_under_a_refused_name_is_noticed() {
+        let Peer::V2(mut replica) = Peer::new_v2(0, &DocId::parse("d").unwrap()) else { unreachable!() };
+        let replica = replica.to_mut();
+        replica.refused = Some(replica.state.identity().client.clone());
+        replica.opened();
+        assert_eq!(replica.violation.as_ref().map(Violation::property), Some(Property::NoWedge));
+    }
+}

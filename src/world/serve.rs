@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, site: usize, output: Output) {
+    pub(super) fn carry_out(&mut self, site: usize, output: Output) {
         let site = &mut self.sites[site];
         let Some(node) = &mut site.node else { return };
         match output {

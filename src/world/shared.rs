@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn equal_values_are_equal_and_hash_alike_and_others_do_not() {
-        let (one, same, other) = (Shared::new("ab".to_owned()), Shared::new("ab".to_owned()), Shared::new("ba".into()));
+        let (one, same, other) =
+            (Shared::new("ab".to_owned()), Shared::new("ab".to_owned()), Shared::new("ba".to_owned()));
         assert!(!one.is_same(&same));
         assert_eq!((&one, one.hash_value()), (&same, same.hash_value()));
         assert_ne!((&one, one.hash_value()), (&other, other.hash_value()));

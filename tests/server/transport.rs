@@ -163,6 +163,7 @@ async fn the_first_message_is_hello() {
     let cases = [
         (json!({"type": "sync", "nonce": 1}), 1002, "hello_expected"),
         (v1::insert("a", "m", (0, "root"), 1, "x"), 1002, "hello_expected"),
+        (v2::insert("A", 1, 1, "x"), 1002, "hello_expected"),
         (json!([]), 1002, "malformed"),
         (json!({"type": "hello", "doc_id": "../x", "client_id": "a"}), 1002, "malformed"),
         (

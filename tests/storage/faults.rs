@@ -4,6 +4,7 @@ use collab_engine::storage::sim_files::Fault;
 use proptest::prelude::*;
 
 use super::model::{Driver, Step};
+use super::*;
 
 const FAULTS: [Fault; 3] = [Fault::Crash, Fault::Io, Fault::Full];
 
@@ -62,6 +63,24 @@ fn a_fault_at_any_operation_loses_nothing_durable_and_invents_nothing() {
                 run(seed, &steps, &[(at, fault), (1 + (at + seed) % 7, Fault::Crash)]);
             }
         }
+    }
+}
+
+/// Whatever an interrupted first start has left, a later one makes all of it durable, the directory's own name included.
+#[test]
+fn a_first_start_that_fails_anywhere_is_made_good_by_the_next() {
+    for (at, seed) in (1..=24).flat_map(|at| (0..8).map(move |seed| (at, seed))) {
+        let files = sim_disk(seed);
+        files.fail(at, Fault::Io);
+        drop(open_sim(&files));
+        files.heal();
+        let store = open_sim(&files).unwrap();
+        put(&store, &doc("a"), 0, b"durable");
+        store.sync().unwrap();
+        drop(store);
+        files.crash();
+        let head = open_sim(&files).unwrap().load(&doc("a")).unwrap().head;
+        assert_eq!(head, ServerSeq(1), "operation {at} failed, seed {seed}");
     }
 }
 

@@ -40,6 +40,7 @@ fn config(rng: &mut Rng) -> Config {
     let mut budget = |max: usize| rng.below(max) as u8;
     let [edits, breaks, crashes] = [1 + budget(5), budget(5), budget(3)];
     let [truncations, foreign, rekeys, reloads, swaps] = [budget(3), budget(3), budget(3), budget(4), budget(3)];
+    let [barriers, failures, backups, repeats] = [budget(3), budget(3), budget(3), budget(3)];
     Config {
         clients_v2: 1 + rng.below(3),
         clients_v1: rng.below(3),
@@ -52,6 +53,10 @@ fn config(rng: &mut Rng) -> Config {
         rekeys,
         reloads,
         swaps,
+        barriers,
+        failures,
+        backups,
+        repeats,
         shares_resyncs: rng.one_in(2),
         in_flight_max: rng.below(4),
         limits,

@@ -59,14 +59,16 @@ export class Queue {
     return open < 0 ? this.pending.length : open;
   }
 
-  /** Operations up to `number` are accepted, and integrated once `at` is; answers those that are new to it. */
+  /**
+   * Operations up to `number` are accepted, and integrated once `at` is; answers those that are new to it. A restored
+   * backup may hold one under a smaller number than the history did that it replaced.
+   */
   settle(number: number, at: number): Op[] {
     const acknowledged: Op[] = [];
     for (const own of this.pending) {
       if (own.number > number) break;
-      if (own.settled !== undefined) continue;
-      own.settled = at;
-      acknowledged.push(own.op);
+      if (own.settled === undefined) acknowledged.push(own.op);
+      own.settled = Math.min(own.settled ?? at, at);
     }
     this.answered = Math.max(this.answered, Math.min(number, this.next - 1));
     return acknowledged;

@@ -165,6 +165,9 @@ impl Args {
         let parsed = rungs.iter().map(|rung| Ok((Some(rung.name), Bounds::parse(rung.command)?)));
         let mut parsed = parsed.collect::<std::result::Result<Vec<_>, String>>()?;
         parsed.retain(|(_, bounds)| self.bounds.model.is_none_or(|model| bounds.model() == model));
+        if parsed.is_empty() && self.ladder.is_none() {
+            return Ok(vec![(None, self.bounds.clone())]);
+        }
         Ok(parsed)
     }
 

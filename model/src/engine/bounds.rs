@@ -8,7 +8,9 @@ use collab_engine::world::{Choice, Config, Preset};
 use serde::{Deserialize, Serialize};
 
 use super::Explorable;
+use crate::reference::{self, ReferenceModel, STORIES, Story};
 use crate::rga::RgaModel;
+use crate::storage::{self, StorageModel};
 use crate::sync::SyncModel;
 
 /// A model.
@@ -19,6 +21,10 @@ pub enum Which {
     Sync,
     /// The sequence CRDT: every order of delivery.
     Rga,
+    /// The embedded store: crashes and failing calls anywhere.
+    Storage,
+    /// The system that this project began as: it violates much.
+    Reference,
 }
 
 /// Which edits a client may choose from.
@@ -41,7 +47,7 @@ pub struct Bounds {
     #[arg(value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Which>,
-    /// Clients of protocol version 2 [sync: 2], or replicas [rga: 3].
+    /// Clients of protocol version 2 [sync: 2; reference: 2], or replicas [rga: 3].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<usize>,
@@ -49,7 +55,7 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients_v1: Option<usize>,
-    /// Local edits of each client [1].
+    /// Local edits of each client [1], or records appended [storage: 2].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ops: Option<u8>,
@@ -61,15 +67,15 @@ pub struct Bounds {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edits: Option<Edits>,
-    /// Connections that break [sync: 0].
+    /// Connections that break [sync: 0; reference: 1].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaks: Option<u8>,
-    /// Crashes of the server [sync: 0].
+    /// Crashes of the server [sync: 0; storage: 1; reference: 1].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crashes: Option<u8>,
-    /// Snapshots that truncate the log [sync: 0].
+    /// Snapshots that truncate the log [sync: 0], or logs cut behind a snapshot [storage: 1].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncations: Option<u8>,
@@ -97,7 +103,7 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<usize>,
-    /// Documents, each with clients of its own, on one server [sync: 1].
+    /// Documents, each with clients of its own, on one server [sync: 1; storage: 2].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documents: Option<usize>,
@@ -105,7 +111,7 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub barriers: Option<u8>,
-    /// Appends that fail, or whose fate is not known [sync: 0].
+    /// Appends that fail, or whose fate is not known [sync: 0], or calls that fail [storage: 0].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<u8>,
@@ -129,6 +135,18 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<usize>,
+    /// Snapshots stored [storage: 1].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<u8>,
+    /// Checkpoints [storage: 1].
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<u8>,
+    /// Only the defect, and the bounds, of one story of `collab-model reference` [reference: all defects].
+    #[arg(long, value_parser = PossibleValuesParser::new(STORIES.iter().map(|story| story.name)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub story: Option<String>,
     /// Explore every order, also where one is enough.
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -177,13 +195,18 @@ impl Bounds {
                 (config.clients_v2 + config.clients_v1) * config.documents
             }
             Which::Rga => self.rga().replicas,
+            Which::Storage => self.storage().bounds.documents.into(),
+            Which::Reference => self.reference().bounds.clients.into(),
         };
+        if self.story.is_some() && self.told().is_none() {
+            return Err("there is no story of that name".to_owned());
+        }
         let preset = self.limits.as_deref();
         if preset.is_some_and(|name| Preset::ALL.iter().all(|preset| preset.name() != name)) {
             return Err("there are no limits of that name".to_owned());
         }
         match (clients, self.run_len) {
-            (0, _) => Err("a model without clients shows nothing".to_owned()),
+            (0, _) => Err("a model without clients, or without documents, shows nothing".to_owned()),
             (27.., _) => Err("at most 26 clients have a name of one letter".to_owned()),
             (_, Some(0)) => Err("a run has at least one character".to_owned()),
             _ => Ok(()),
@@ -213,6 +236,8 @@ impl Bounds {
         match self.model() {
             Which::Sync => visit.visit(self.sync()),
             Which::Rga => visit.visit(self.rga()),
+            Which::Storage => visit.visit(self.storage()),
+            Which::Reference => visit.visit(self.reference()),
         }
     }
 
@@ -220,6 +245,8 @@ impl Bounds {
     pub fn describe(&self) -> String {
         match self.model() {
             Which::Sync => self.describe_sync(),
+            Which::Storage => self.describe_storage(),
+            Which::Reference => self.describe_reference(),
             Which::Rga => {
                 let model = self.rga();
                 format!(
@@ -231,6 +258,37 @@ impl Bounds {
                 )
             }
         }
+    }
+
+    fn describe_storage(&self) -> String {
+        let bounds = self.storage().bounds;
+        let parts = [
+            (bounds.documents, "document"),
+            (bounds.appends, "append"),
+            (bounds.snapshots, "snapshot"),
+            (bounds.truncations, "log truncation"),
+            (bounds.checkpoints, "checkpoint"),
+            (bounds.stops, "crash"),
+            (bounds.faults, "failing call"),
+        ];
+        let happening = parts.iter().filter(|(times, _)| *times > 0);
+        let parts: Vec<_> = happening.map(|(times, what)| count((*times).into(), what)).collect();
+        format!("the embedded store: {}", parts.join(", "))
+    }
+
+    fn describe_reference(&self) -> String {
+        let reference::Bounds { clients, edits, breaks, restarts, .. } = self.reference().bounds;
+        let which = match self.told() {
+            Some(story) => format!("the reference with one defect, {}", story.name),
+            None => "the reference with all its defects".to_owned(),
+        };
+        let (clients, edits) = (count(clients.into(), "client"), count(edits.into(), "edit"));
+        let faults = [(breaks, "broken connection"), (restarts, "restart")];
+        let faults = faults.iter().filter(|(times, _)| *times > 0).map(|(times, what)| count((*times).into(), what));
+        format!(
+            "{which}: {}",
+            [clients, format!("{edits} of each")].into_iter().chain(faults).collect::<Vec<_>>().join(", ")
+        )
     }
 
     fn describe_sync(&self) -> String {
@@ -320,6 +378,38 @@ impl Bounds {
 
     fn sync(&self) -> SyncModel {
         SyncModel::new(Arc::new(self.config()), !self.unreduced)
+    }
+
+    fn storage(&self) -> StorageModel {
+        let default = storage::Bounds::default();
+        let documents = self.documents.map(|documents| u8::try_from(documents).unwrap_or(u8::MAX));
+        StorageModel::new(storage::Bounds {
+            documents: documents.unwrap_or(default.documents),
+            appends: self.ops.unwrap_or(default.appends),
+            snapshots: self.snapshots.unwrap_or(default.snapshots),
+            truncations: self.truncations.unwrap_or(default.truncations),
+            checkpoints: self.checkpoints.unwrap_or(default.checkpoints),
+            stops: self.crashes.unwrap_or(default.stops),
+            faults: self.failures.unwrap_or(default.faults),
+            ..default
+        })
+    }
+
+    fn told(&self) -> Option<&'static Story> {
+        STORIES.iter().find(|story| Some(story.name) == self.story.as_deref())
+    }
+
+    fn reference(&self) -> ReferenceModel {
+        let default = self.told().map_or_else(ReferenceModel::default, Story::model);
+        let clients = self.clients.map(|clients| u8::try_from(clients).unwrap_or(u8::MAX));
+        let bounds = reference::Bounds {
+            clients: clients.unwrap_or(default.bounds.clients),
+            edits: self.ops.unwrap_or(default.bounds.edits),
+            breaks: self.breaks.unwrap_or(default.bounds.breaks),
+            restarts: self.crashes.unwrap_or(default.bounds.restarts),
+            ..default.bounds
+        };
+        ReferenceModel::new(default.defects, bounds)
     }
 
     fn rga(&self) -> RgaModel {

@@ -24,6 +24,8 @@ const fn rung(name: &'static str, command: &'static str) -> Rung {
 /// What `check` without arguments explores: every model, every kind of fault, within a minute.
 pub const GLANCE: &[Rung] = &[
     rung("rga, 3 replicas", "rga"),
+    rung("storage, a crash", "storage --documents 1"),
+    rung("storage, a fault", "storage --documents 1 --crashes 0 --failures 1"),
     rung("C2 K1 D1", "sync --breaks 1"),
     rung("C2 K1 R1 T1", "sync --crashes 1 --truncations 1 --in-flight 0"),
     rung("C2 K1, conflict", "sync --foreign 1 --in-flight 0"),

@@ -30,7 +30,8 @@ pub(super) fn open(disk: Disk, dir: &Path, options: EmbeddedOptions) -> Result<(
     if disk.list(&docs_dir).is_err() {
         return Err(StoreError::damaged(&docs_dir, 0, "the directory of the documents is missing"));
     }
-    // A process may have died between giving a name and making it durable.
+    // A process may have died between giving a name and making it durable, that of a complete new store included.
+    sync_parent(&disk, dir)?;
     disk.sync_dir(dir)?;
     disk.sync_dir(&wal_dir)?;
     let segments = find_segments(&disk, &wal_dir)?;
@@ -125,8 +126,11 @@ fn initialise(disk: &Disk, dir: &Path, format: &Path, (wal, docs): (&Path, &Path
     Segment::create(disk, wal, (header, 0), None)?;
     let draft = disk.draft(format)?;
     draft.write_at(format!("{FORMAT_PREFIX}{VERSION}\n").as_bytes(), 0)?;
-    disk.publish(&draft, format)?;
-    // Last, because only a complete store needs its own name; nothing is above the root.
+    Ok(disk.publish(&draft, format)?)
+}
+
+/// Makes the name of the store's directory durable. Nothing is above the root.
+fn sync_parent(disk: &Disk, dir: &Path) -> Result<(), StoreError> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match disk.files.sync_dir(parent) {
         Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {

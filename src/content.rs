@@ -56,10 +56,13 @@ impl ClientRecord {
 
     /// Takes note of an accepted operation of this client. Called for the tentative and for the durable record alike.
     pub fn note(&mut self, entry: &Entry) {
-        self.minted = entry.op.edits().iter().filter_map(minted).fold(self.minted, Lamport::max);
+        if !mutated!(RecordForgetsMinted) {
+            self.minted = entry.op.edits().iter().filter_map(minted).fold(self.minted, Lamport::max);
+        }
         if let MessageId::Number(number) = entry.message {
-            self.last = self.last.max(number);
-            self.unanswered = self.unanswered.split_off(&(entry.answered + 1));
+            self.last = if mutated!(LastNotRaised) { self.last } else { self.last.max(number) };
+            self.unanswered =
+                self.unanswered.split_off(&(entry.answered + 1 + u64::from(mutated!(ForgetsOneAnswerTooMany))));
             let numbered = Numbered { server_seq: entry.last(), count: entry.count(), digest: entry.digest() };
             self.unanswered.insert(number, numbered);
         }
@@ -95,7 +98,7 @@ impl Window {
         if self.numbers.insert(key.clone(), server_seq).is_none() {
             self.oldest_first.push_back(key);
         }
-        while self.oldest_first.len() > len_max {
+        while self.oldest_first.len() + usize::from(mutated!(WindowOneTooSmall)) > len_max {
             if let Some(oldest) = self.oldest_first.pop_front() {
                 self.numbers.remove(&oldest);
             }
@@ -159,7 +162,7 @@ impl Content {
         if entry.before() != self.head {
             return Err(Violation::Sequence { head: self.head, first: entry.first });
         }
-        self.head = entry.last();
+        self.head = if mutated!(HeadAtTheRunsBeginning) { entry.first } else { entry.last() };
         if let Some(term) = entry.term {
             self.terms.push_back((term, entry.first));
             while self.terms.len() > limits.terms_max as usize {
@@ -184,7 +187,8 @@ impl Content {
             let edits = entry.op.edits().iter().cloned();
             self.waiting_of.extend(edits.map(|edit| (edit, entry.origin.clone())));
         }
-        if integrated == Integrated::Waiting || self.document.waiting_count() < before {
+        let is_changed = integrated == Integrated::Waiting || self.document.waiting_count() < before;
+        if is_changed && !mutated!(WhoWaitsNotCleared) {
             self.waiting_of.retain(|edit, _| self.document.waits(edit));
         }
     }
@@ -196,22 +200,24 @@ impl Content {
 
     /// The term of a number: `None` for 0, and for numbers older than what is remembered.
     pub fn term_of(&self, number: ServerSeq) -> Option<Term> {
-        let after = self.terms.partition_point(|(_, first)| *first <= number);
+        let after =
+            self.terms.partition_point(|(_, first)| first.0 + u64::from(mutated!(TermBeginsOneLate)) <= number.0);
         after.checked_sub(1).map(|index| self.terms[index].0)
     }
 
     /// The content as the bytes of a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        let numbered = |key: &WindowKey| Some((key.clone(), self.window.number_of(key)?));
+        let is_kept = |_: &ServerSeq| !mutated!(SnapshotWithoutWindow);
+        let numbered = |key: &WindowKey| Some((key.clone(), self.window.number_of(key).filter(is_kept)?));
         let state = ContentState {
             document: self.document.state(),
             head: self.head,
             highest: self.highest,
             epoch: self.epoch,
-            clients: self.clients.clone(),
+            clients: if mutated!(SnapshotWithoutClients) { BTreeMap::new() } else { self.clients.clone() },
             window: self.window.oldest_first.iter().filter_map(numbered).collect(),
-            terms: self.terms.clone(),
-            waiting_of: self.waiting_of.clone(),
+            terms: if mutated!(SnapshotWithoutTerms) { VecDeque::new() } else { self.terms.clone() },
+            waiting_of: if mutated!(SnapshotWithoutWhoWaits) { BTreeMap::new() } else { self.waiting_of.clone() },
         };
         encode_versioned(&state, SNAPSHOT_FORMAT)
     }
@@ -257,7 +263,8 @@ impl Content {
 pub fn note_client(clients: &mut BTreeMap<ReplicaId, ClientRecord>, entry: &Entry) {
     match &entry.op {
         Op::Retire { replica } => {
-            clients.entry(replica.clone()).or_insert_with(|| ClientRecord::begin(entry)).is_retired = true;
+            clients.entry(replica.clone()).or_insert_with(|| ClientRecord::begin(entry)).is_retired =
+                !mutated!(RetirementForgotten);
         }
         Op::Edit(_) | Op::Batch(_) => {
             clients.entry(entry.origin.clone()).or_insert_with(|| ClientRecord::begin(entry)).note(entry);

@@ -117,6 +117,9 @@ impl Document {
         let mut changed = false;
         for edit in op.edits() {
             changed |= self.integrate_edit(edit, deltas);
+            if mutated!(BatchIntegratedByItsFirst) {
+                break;
+            }
         }
         match (self.waiting_count() > 0 && op.edits().iter().any(|edit| self.waits(edit)), changed) {
             (true, _) => Integrated::Waiting,
@@ -135,13 +138,15 @@ impl Document {
     /// waiting edits may be as long as the buffer.
     fn integrate_edit(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
         let mut changed = self.apply(edit, deltas);
-        if self.waiting_count() == 0 {
+        if self.waiting_count() == 0 || mutated!(WaitingNeverReleased) {
             return changed;
         }
         let mut arrived = self.release(edit);
         while let Some(edit) = arrived.pop() {
             changed |= self.apply(&edit, deltas);
-            arrived.extend(self.release(&edit));
+            if !mutated!(ReleasesOnlyTheFirst) {
+                arrived.extend(self.release(&edit));
+            }
         }
         changed
     }
@@ -162,7 +167,9 @@ impl Document {
     }
 
     fn wait(&mut self, parent: &ElementId, insert: Edit) -> bool {
-        self.highest = self.highest.max(last_of(&insert));
+        if !mutated!(ClockIgnoresWaiting) {
+            self.highest = self.highest.max(last_of(&insert));
+        }
         let added = self.waiting.entry((parent.replica.clone(), parent.lamport)).or_default().insert(insert);
         self.waiting_insert_count += usize::from(added);
         added
@@ -197,7 +204,7 @@ impl Document {
                 self.highest = self.highest.max(self.rga.highest());
                 changed = true;
             }
-            left -= extent;
+            left -= if mutated!(KnownRunCutShort) { left } else { extent };
             let (Some(last), Some(next)) = (id.checked_add(extent - 1), id.checked_add(extent)) else { break };
             (parent, id, rest) = (Cow::Owned(last), Cow::Owned(next), behind);
         }
@@ -212,7 +219,7 @@ impl Document {
             let (exists, extent) = self.rga.extent(&id, left);
             if exists {
                 self.rga.delete(&id, extent as u32, |at, len| deltas.push(Delta::Delete { at, len }));
-            } else {
+            } else if !mutated!(DeletedAheadForgotten) {
                 waits |= self.deleted_ahead.add(&id, extent) > 0;
             }
             left -= extent;
@@ -286,11 +293,12 @@ impl Document {
 
     /// The same for a replica that minted up to `clock`, some of which this document may not hold yet.
     pub fn local_insert_above(&self, clock: Lamport, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
-        let parent = match position.checked_sub(1) {
+        let parent = match position.checked_sub(if mutated!(InsertsOneToTheLeft) { 2 } else { 1 }) {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let lamport = self.highest().max(clock).checked_add(1)?;
+        let highest = if mutated!(MintsIgnoringOthers) { Lamport(0) } else { self.highest() };
+        let lamport = highest.max(clock).checked_add(1)?;
         let id = ElementId { lamport, replica: replica.clone() };
         id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
         Some(Edit::Insert { parent, id, text: text.to_owned() })

@@ -3,6 +3,9 @@
 // What clippy.toml bans: the core is a function of its inputs. The shell modules and tests are exempt.
 #![cfg_attr(not(test), warn(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
 
+#[macro_use]
+pub mod mutant;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

@@ -4,25 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::pattern::{DOCUMENT, Operator, operator};
-use crate::transcript::{FORMAT, Profile, Step, Transcript};
-
-/// The ids of the rules, deviations and properties that a text of docs/protocol.md defines.
-pub fn requirements(protocol: &str) -> BTreeSet<&str> {
-    let id = |line| {
-        let item = str::trim_start_matches(line, |c: char| c.is_ascii_digit() || c == '.');
-        let bold = item.trim_start_matches("- ").trim_start().strip_prefix("**")?;
-        let id = bold.split(['*', ' ', ':']).next()?;
-        is_requirement(id).then_some(id)
-    };
-    protocol.lines().filter_map(id).collect()
-}
-
-fn is_requirement(word: &str) -> bool {
-    let Some((group, number)) = word.split_once('-') else { return false };
-    let is_group = group.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-    is_group && group.starts_with(|c: char| c.is_ascii_uppercase()) && number.parse::<u32>().is_ok()
-}
+use crate::operator::{Operator, operator};
+use crate::step::{Action, Codes, Frame, Step};
+use crate::transcript::{FORMAT, Profile, Transcript};
+use crate::value::DOCUMENT;
 
 /// Everything that is wrong with the scenario in the file `name`.json, each in one sentence.
 pub fn faults(name: &str, transcript: &Transcript, requirements: &BTreeSet<&str>) -> Vec<String> {
@@ -42,12 +27,38 @@ pub fn faults(name: &str, transcript: &Transcript, requirements: &BTreeSet<&str>
     faults.unless(distinct.len() == profiles.len(), || "a profile is named twice".to_owned());
     let names: BTreeSet<&str> = connections.iter().map(String::as_str).collect();
     faults.unless(names.len() == connections.len(), || "a connection is named twice".to_owned());
-    let used: BTreeSet<&str> = transcript.steps.iter().map(Step::on).collect();
+    let mut used = BTreeSet::new();
+    transcript.walk(|step| used.extend(step.on().iter().map(String::as_str)));
     for odd in names.symmetric_difference(&used) {
         faults.add(format!("the connection `{odd}` is declared and not used, or used and not declared"));
     }
-    steps(&transcript.steps, &mut faults);
+    tested(transcript, &mut faults);
+    let mut walk = Walk::default();
+    walk.steps(&transcript.steps, "", &mut |fault| faults.add(fault));
     faults.0
+}
+
+/// What the steps say about requirements.
+fn tested(transcript: &Transcript, faults: &mut Faults) {
+    let all: BTreeSet<&str> = transcript.requirements.iter().map(String::as_str).collect();
+    let (mut expectations, mut silent) = (0, 0);
+    let mut named = BTreeSet::new();
+    let mut odd = false;
+    transcript.walk(|step| {
+        let is_expectation = step.is_expectation();
+        expectations += usize::from(is_expectation);
+        silent += usize::from(is_expectation && step.tests.is_empty());
+        named.extend(step.tests.iter().map(String::as_str));
+        odd |= !is_expectation && (step.should || !step.tests.is_empty());
+    });
+    faults.unless(expectations > 0, || "nothing is expected".to_owned());
+    faults.unless(!odd, || "`tests` or `should` on a step that expects nothing".to_owned());
+    for id in named.difference(&all) {
+        faults.add(format!("a step tests {id}, which the requirements of the scenario do not name"));
+    }
+    for id in all.difference(&named).filter(|_| silent == 0) {
+        faults.add(format!("no step tests {id}"));
+    }
 }
 
 struct Faults(Vec<String>);
@@ -65,78 +76,293 @@ impl Faults {
 }
 
 /// What the steps before have left.
+#[derive(Clone)]
 struct Walk<'a> {
+    /// Connections that are open, or are on one of several ways here.
     open: BTreeSet<&'a str>,
+    /// Those that are not, on one of several ways here.
+    shut: BTreeSet<&'a str>,
     bound: BTreeSet<&'a str>,
+    /// Connections whose replica there is.
+    replicas: BTreeSet<&'a str>,
 }
 
-fn steps(steps: &[Step], faults: &mut Faults) {
-    let mut walk = Walk { open: BTreeSet::new(), bound: BTreeSet::from([DOCUMENT]) };
-    for (number, step) in (1..).zip(steps) {
-        if let Err(fault) = walk.step(step) {
-            faults.add(format!("step {number}: {fault}"));
-        }
+impl Default for Walk<'_> {
+    fn default() -> Self {
+        let bound = BTreeSet::from([DOCUMENT]);
+        Self { open: BTreeSet::new(), shut: BTreeSet::new(), bound, replicas: BTreeSet::new() }
     }
-    let is_expectation = |step: &Step| matches!(step, Step::Expect { .. } | Step::ExpectClose { .. });
-    faults.unless(steps.iter().any(is_expectation), || "nothing is expected".to_owned());
 }
 
 impl<'a> Walk<'a> {
-    fn step(&mut self, step: &'a Step) -> Result<(), String> {
-        let on = step.on();
-        match step {
-            Step::Connect { .. } if self.open.contains(on) => return Err(format!("`{on}` is open already")),
-            Step::Connect { .. } => drop(self.open.insert(on)),
-            _ if !self.open.contains(on) => return Err(format!("`{on}` is not open")),
-            Step::ExpectClose { .. } | Step::Drop { .. } => drop(self.open.remove(on)),
-            _ => {}
-        }
-        match step {
-            Step::Send { message, .. } => message.values().try_for_each(|value| self.sent(value)),
-            Step::SendText { text, .. } => self.text(text),
-            Step::Expect { message, .. } => {
-                let mut binds = BTreeSet::new();
-                if !message.is_object() {
-                    return Err("a message is an object".to_owned());
-                }
-                self.pattern(message, false, &mut binds)?;
-                self.bound.append(&mut binds);
-                Ok(())
+    /// Steps are numbered as reports number them: `3`, and `3.1` inside of it; in a branch `3.b.1`.
+    fn steps(&mut self, steps: &'a [Step], prefix: &str, add: &mut impl FnMut(String)) {
+        for (number, step) in (1..).zip(steps) {
+            let place = format!("{prefix}{number}");
+            if let Err(fault) = self.step(step) {
+                add(format!("step {place}: {fault}"));
             }
+            self.nested(step, &place, add);
+        }
+    }
+
+    fn step(&mut self, step: &'a Step) -> Result<(), String> {
+        self.openness(step)?;
+        match &step.action {
+            Action::Send { message, bytes, .. } => {
+                message.values().try_for_each(|value| self.sent(value))?;
+                self.number(bytes.as_ref())
+            }
+            Action::SendText { text, bytes, .. } => {
+                self.text(Some(text))?;
+                self.number(bytes.as_ref())
+            }
+            Action::SendBytes { hex, .. } => self.text(Some(hex)),
+            Action::SendFrame(Frame { opcode, rsv, text, hex, .. }) => {
+                self.text(text.as_ref())?;
+                self.text(hex.as_ref())?;
+                let is_frame = *opcode <= 15 && *rsv <= 7 && (text.is_none() || hex.is_none());
+                is_frame.then_some(()).ok_or_else(|| "no such frame".to_owned())
+            }
+            Action::Expect { message, raw, bytes_max, .. } => {
+                self.text(raw.as_ref())?;
+                self.number(bytes_max.as_ref())?;
+                self.message(message, true)
+            }
+            Action::Until { message, .. } => self.message(message, true),
+            Action::Forbid { message, .. } => self.message(message, false),
+            Action::ExpectClose { reason, code, .. } => {
+                let codes = code.as_ref().map(Codes::all);
+                if codes.is_some_and(|codes| codes.is_empty() || codes.iter().any(|code| !(1000..5000).contains(code)))
+                {
+                    return Err("a close code is 1000 to 4999".to_owned());
+                }
+                reason.iter().try_for_each(|reason| self.pattern(reason, false, None))
+            }
+            Action::Check { replicas, text } => {
+                if let Some(none) = replicas.iter().find(|on| !self.replicas.contains(on.as_str())) {
+                    return Err(format!("`{none}` has no replica"));
+                }
+                self.text(text.as_ref())
+            }
+            Action::Repeat { times, name, .. } => {
+                if name.as_ref().is_some_and(|name| self.bound.contains(name.as_str())) {
+                    return Err("the name of the round is bound already".to_owned());
+                }
+                self.number(Some(times))
+            }
+            Action::Par { branches } => parallel(branches),
+            Action::Either { branches } => alternatives(branches),
             _ => Ok(()),
         }
     }
 
+    /// Whether the connection is as the step needs it, and how it leaves it.
+    fn openness(&mut self, step: &'a Step) -> Result<(), String> {
+        let on = step.on().first().map(String::as_str).unwrap_or_default();
+        match &step.action {
+            Action::Connect { replica, .. } => {
+                if self.open.contains(on) && !self.shut.contains(on) {
+                    return Err(format!("`{on}` is open already"));
+                }
+                self.open.insert(on);
+                self.shut.remove(on);
+                if *replica {
+                    self.replicas.insert(on);
+                }
+            }
+            Action::Check { .. } => {}
+            _ if on.is_empty() => {}
+            _ if !self.open.contains(on) => return Err(format!("`{on}` is not open")),
+            Action::ExpectClose { .. } | Action::Drop { .. } => {
+                self.open.remove(on);
+                self.shut.insert(on);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn nested(&mut self, step: &'a Step, place: &str, add: &mut impl FnMut(String)) {
+        match &step.action {
+            Action::Repeat { name, steps, .. } => {
+                let mut round = self.clone();
+                round.bound.extend(name.as_deref());
+                round.steps(steps, &format!("{place}."), add);
+                if (&round.open, &round.shut) != (&self.open, &self.shut) {
+                    add(format!("step {place}: a round leaves other connections open than it found"));
+                }
+                self.replicas.append(&mut round.replicas);
+            }
+            Action::Par { branches } | Action::Either { branches } => {
+                let mut after: Option<Self> = None;
+                for (number, branch) in (1..).zip(branches) {
+                    let mut walk = self.clone();
+                    walk.steps(branch, &format!("{place}.{number}."), add);
+                    after = Some(match (after, &step.action) {
+                        (None, _) => walk,
+                        (Some(after), Action::Par { .. }) => after.and(walk),
+                        (Some(after), _) => after.or(walk),
+                    });
+                }
+                *self = after.unwrap_or_else(|| self.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Where both ways were gone.
+    fn and(mut self, mut other: Self) -> Self {
+        self.shut.append(&mut other.shut);
+        self.open.append(&mut other.open);
+        self.open.retain(|on| !self.shut.contains(on));
+        self.bound.append(&mut other.bound);
+        self.replicas.append(&mut other.replicas);
+        self
+    }
+
+    /// Where one of two ways was gone.
+    fn or(mut self, mut other: Self) -> Self {
+        self.open.append(&mut other.open);
+        self.shut.append(&mut other.shut);
+        self.bound.retain(|name| other.bound.contains(name));
+        self.replicas.append(&mut other.replicas);
+        self
+    }
+
     fn sent(&self, value: &Value) -> Result<(), String> {
         match operator(value)? {
-            Some(Operator::Use(name)) => self.used(name),
-            Some(_) => Err(format!("{value} cannot stand in what is sent")),
+            Some(operator) => self.value(&operator, value),
             None => children(value).try_for_each(|(_, child)| self.sent(child)),
         }
     }
 
-    fn text(&self, text: &str) -> Result<(), String> {
+    /// An operator that stands for a value.
+    fn value(&self, operator: &Operator<'_>, written: &Value) -> Result<(), String> {
+        match operator {
+            Operator::Use(used) => {
+                self.used(used.name)?;
+                self.number(used.plus)
+            }
+            Operator::Repeat(what, times) => {
+                self.sent(what)?;
+                self.number(Some(times))
+            }
+            Operator::Text(text) => self.names(text),
+            _ => Err(format!("{written} cannot stand in what is sent")),
+        }
+    }
+
+    fn number(&self, value: Option<&Value>) -> Result<(), String> {
+        match value.map(|value| (value, operator(value))) {
+            None => Ok(()),
+            Some((value, Ok(Some(found @ Operator::Use(_))))) => self.value(&found, value),
+            Some((value, _)) if value.is_i64() => Ok(()),
+            Some((value, _)) => Err(format!("{value} is no number")),
+        }
+    }
+
+    fn text(&self, text: Option<&Value>) -> Result<(), String> {
+        let piece = |piece: &Value| match (piece, operator(piece)?) {
+            (Value::String(text), _) => self.names(text),
+            (_, Some(found @ Operator::Repeat(Value::String(_), _))) => self.value(&found, piece),
+            _ => Err(format!("{piece} is no text")),
+        };
+        match text {
+            None => Ok(()),
+            Some(Value::Array(pieces)) => pieces.iter().try_for_each(piece),
+            Some(single) => piece(single),
+        }
+    }
+
+    fn names(&self, text: &str) -> Result<(), String> {
         text.split("${").skip(1).try_for_each(|part| match part.split_once('}') {
             Some((name, _)) => self.used(name),
             None => Err(format!("no }} behind ${{{part}")),
         })
     }
 
-    fn pattern(&self, value: &'a Value, is_field: bool, binds: &mut BTreeSet<&'a str>) -> Result<(), String> {
+    fn message(&mut self, message: &'a Value, may_bind: bool) -> Result<(), String> {
+        if !message.is_object() {
+            return Err("a message is an object".to_owned());
+        }
+        let mut binds = BTreeSet::new();
+        self.pattern(message, false, may_bind.then_some(&mut binds))?;
+        self.bound.append(&mut binds);
+        Ok(())
+    }
+
+    /// Without `binds`, nothing may be bound.
+    fn pattern(
+        &self,
+        value: &'a Value,
+        is_field: bool,
+        mut binds: Option<&mut BTreeSet<&'a str>>,
+    ) -> Result<(), String> {
         match operator(value)? {
-            Some(Operator::Use(name)) => self.used(name),
-            Some(Operator::Bind(name, _)) if self.bound.contains(name) || !binds.insert(name) => {
-                Err(format!("`{name}` is bound already"))
+            Some(Operator::Bind(bind)) => {
+                let Some(binds) = binds else { return Err("nothing can be bound here".to_owned()) };
+                if self.bound.contains(bind.name) || !binds.insert(bind.name) {
+                    return Err(format!("`{}` is bound already", bind.name));
+                }
+                match bind.fits.as_deref() {
+                    Some(Operator::Not(pattern)) => self.pattern(pattern, false, None),
+                    Some(Operator::OneOf(list)) => list.iter().try_for_each(|one| self.pattern(one, is_field, None)),
+                    Some(Operator::Range(from, to)) => self.range(from, to),
+                    _ => Ok(()),
+                }
             }
             Some(Operator::Absent) if !is_field => Err("only a field can be absent".to_owned()),
-            Some(Operator::Exact(fields)) => fields.values().try_for_each(|child| self.pattern(child, true, binds)),
-            Some(_) => Ok(()),
-            None => children(value).try_for_each(|(is_field, child)| self.pattern(child, is_field, binds)),
+            Some(Operator::Exact(fields)) => {
+                fields.values().try_for_each(|child| self.pattern(child, true, binds.as_deref_mut()))
+            }
+            Some(Operator::OneOf(list)) => list.iter().try_for_each(|one| self.pattern(one, is_field, None)),
+            Some(Operator::Contains(list)) => list.iter().try_for_each(|one| self.pattern(one, false, None)),
+            Some(Operator::Not(pattern)) => self.pattern(pattern, false, None),
+            Some(Operator::Range(from, to)) => self.range(from, to),
+            Some(Operator::Any | Operator::Type(_) | Operator::Absent) => Ok(()),
+            Some(found) => self.value(&found, value),
+            None => {
+                children(value).try_for_each(|(is_field, child)| self.pattern(child, is_field, binds.as_deref_mut()))
+            }
         }
+    }
+
+    fn range(&self, from: &Value, to: &Value) -> Result<(), String> {
+        [from, to].into_iter().filter(|bound| !bound.is_null()).try_for_each(|bound| self.number(Some(bound)))
     }
 
     fn used(&self, name: &str) -> Result<(), String> {
         if self.bound.contains(name) { Ok(()) } else { Err(format!("no earlier step binds `{name}`")) }
+    }
+}
+
+fn parallel(branches: &[Vec<Step>]) -> Result<(), String> {
+    let is_plain = |step: &Step| {
+        use Action::{Expect, ExpectClose, Send, SendText};
+        matches!(step.action, Send { .. } | SendText { .. } | Expect { .. } | ExpectClose { .. }) && !step.should
+    };
+    if branches.len() < 2 || branches.iter().any(Vec::is_empty) {
+        return Err("`par` needs two branches that do something".to_owned());
+    }
+    let all = branches.iter().flatten().all(is_plain);
+    all.then_some(()).ok_or_else(|| "only messages are sent and expected in `par`, and the server must".to_owned())
+}
+
+fn alternatives(branches: &[Vec<Step>]) -> Result<(), String> {
+    let Some((last, others)) = branches.split_last().filter(|(_, others)| !others.is_empty()) else {
+        return Err("`either` needs two branches".to_owned());
+    };
+    let begins = |branch: &Vec<Step>| match branch.first() {
+        Some(Step { action: Action::Expect { on, .. } | Action::ExpectClose { on, .. }, .. }) => Some(on.clone()),
+        _ => None,
+    };
+    let mut firsts = others.iter().chain((!last.is_empty()).then_some(last)).map(begins);
+    let on = firsts.next().flatten();
+    if on.is_some() && firsts.all(|first| first == on) {
+        Ok(())
+    } else {
+        Err("each branch of `either` begins by expecting something on one connection; the last may be empty".to_owned())
     }
 }
 
@@ -166,8 +392,7 @@ mod tests {
     }
 
     fn faults_of(value: Value) -> Vec<String> {
-        let protocol = "- **ORD-1** (both, MUST) Text.\n1. **DEV-1 Siblings**: text\n**no rule**\n";
-        faults("a", &serde_json::from_value(value).unwrap(), &requirements(protocol))
+        faults("a", &serde_json::from_value(value).unwrap(), &BTreeSet::from(["ORD-1", "DEV-1"]))
     }
 
     #[test]

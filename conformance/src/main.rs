@@ -1,19 +1,31 @@
-//! `collab-conformance`: holds a server to the scenarios, or the scenarios to their format.
+//! `collab-conformance`: holds a server to the scenarios, or the scenarios to their format and to the protocol.
 //!
-//! Exit codes: 0 if everything passed, 1 if something did not, 2 if the question made no sense.
+//! Exit codes: 0 if everything passed, 1 if something did not, 2 if the question made no sense, 3 if nothing was run or
+//! there is no server.
 
-use std::num::NonZeroU64;
+mod terminal;
+
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use collab_conformance::check::{faults, requirements};
-use collab_conformance::run::{Target, run};
-use collab_conformance::transcript::{Profile, Transcript, load};
+use clap::{Args, Parser, Subcommand};
+use collab_conformance::check::faults;
+use collab_conformance::coverage::{self, Covered, coverage};
+use collab_conformance::hooks::Hooks;
+use collab_conformance::report::{self, Kind, Report};
+use collab_conformance::run::Target;
+use collab_conformance::suite::{Counts, is_chosen, run_all, unconcerned};
+use collab_conformance::transcript::{Loaded, Profile, load};
+use collab_conformance::{Address, protocol};
+
+use crate::terminal::Progress;
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
+const NOTHING: u8 = 3;
 
 /// Holds a server of the collaboration protocol to it, from outside.
 #[derive(Parser)]
@@ -24,63 +36,69 @@ struct Cli {
     /// The directory of the scenarios.
     #[arg(long, global = true, value_name = "DIRECTORY", default_value = "conformance/transcripts")]
     transcripts: PathBuf,
-    /// The protocol, whose requirements the scenarios name.
-    #[arg(long, global = true, value_name = "FILE", default_value = "docs/protocol.md")]
-    protocol: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs the scenarios against a server.
-    Run {
-        /// The address of the server's WebSocket, for example `ws://127.0.0.1:8000/ws`.
-        #[arg(long, value_parser = address)]
-        target: String,
-        /// Only scenarios that have this in their id or title.
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        filter: String,
-        /// What the server claims. Scenarios that need more are skipped, and said to be.
-        #[arg(long, value_delimiter = ',', default_values = ["v1", "v2"])]
-        profiles: Vec<Claim>,
-        /// How long anything that is expected may take.
-        #[arg(long, value_name = "MILLISECONDS", default_value = "5000")]
-        deadline: NonZeroU64,
+    Run(RunArgs),
+    /// Lists the scenarios.
+    List {
+        #[command(flatten)]
+        chosen: Chosen,
     },
-    /// Checks the scenarios without a server.
+    /// Checks the scenarios without a server: their format, their ids, the requirements that they name.
     Validate,
+    /// Says which requirement is tested by which scenarios; one of a server's that is tested by none is an error.
+    Coverage,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Claim {
-    V1,
-    V2,
+#[derive(Args)]
+struct Chosen {
+    /// Only these: an id or path with `*` and `?`, or a requirement; several with commas between.
+    #[arg(long, value_name = "GLOB|REQUIREMENT", default_value = "*")]
+    filter: String,
 }
 
-impl From<Claim> for Profile {
-    fn from(claim: Claim) -> Self {
-        match claim {
-            Claim::V1 => Self::V1,
-            Claim::V2 => Self::V2,
-        }
-    }
+#[derive(Args)]
+struct RunArgs {
+    /// The address of the server's WebSocket, for example `ws://127.0.0.1:8000/ws`.
+    #[arg(long)]
+    target: Address,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// What the server claims. Scenarios that need more are skipped, and said to be.
+    #[arg(long, visible_alias = "profiles", value_delimiter = ',', default_values_t = Profile::ALL)]
+    profile: Vec<Profile>,
+    /// A file with commands that end the server and start it again.
+    #[arg(long, value_name = "FILE")]
+    hooks: Option<PathBuf>,
+    /// How many scenarios run at a time.
+    #[arg(long, default_value = "4")]
+    jobs: NonZeroUsize,
+    /// Reports to write: `junit=FILE`, `json=FILE`, `html=FILE`.
+    #[arg(long, value_delimiter = ',', value_parser = report_to, value_name = "KIND=FILE")]
+    report: Vec<(Kind, PathBuf)>,
+    /// How long anything that is expected may take.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "5000")]
+    deadline: NonZeroU64,
+    /// Only says what would be run.
+    #[arg(long)]
+    dry_run: bool,
 }
 
-fn address(text: &str) -> Result<String, String> {
-    match text.strip_prefix("ws://") {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
-        _ => Err("an address looks like ws://host:port/path".to_owned()),
-    }
+fn report_to(text: &str) -> Result<(Kind, PathBuf), String> {
+    let (kind, path) = text.split_once('=').ok_or("a report is KIND=FILE")?;
+    Ok((kind.parse()?, PathBuf::from(path)))
 }
 
 fn main() -> ExitCode {
-    let Cli { command, transcripts, protocol } = Cli::parse();
+    let Cli { command, transcripts } = Cli::parse();
     let code = match command {
-        Command::Validate => validate(&transcripts, &protocol),
-        Command::Run { target, filter, profiles, deadline } => {
-            let target = Target { url: target, deadline: Duration::from_millis(deadline.get()) };
-            let claimed: Vec<Profile> = profiles.into_iter().map(Profile::from).collect();
-            run_all(&transcripts, &target, &filter, &claimed)
-        }
+        Command::Validate => validate(&transcripts),
+        Command::Coverage => show_coverage(&transcripts),
+        Command::List { chosen } => list(&transcripts, &chosen.filter),
+        Command::Run(args) => judge(&transcripts, args),
     };
     code.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -88,58 +106,104 @@ fn main() -> ExitCode {
     })
 }
 
-fn validate(transcripts: &Path, protocol: &Path) -> Result<ExitCode, String> {
-    let text = std::fs::read_to_string(protocol).map_err(|error| format!("{}: {error}", protocol.display()))?;
-    let requirements = requirements(&text);
-    let loaded = match load(transcripts) {
+fn read(directory: &Path) -> Result<Vec<Loaded>, String> {
+    load(directory).map_err(|error| error.to_string())
+}
+
+fn choose(directory: &Path, filter: &str) -> Result<Vec<Arc<Loaded>>, String> {
+    let mut chosen = read(directory)?;
+    chosen.retain(|loaded| is_chosen(filter, loaded));
+    if chosen.is_empty() {
+        return Err(format!("{}: no scenario is chosen by {filter:?}", directory.display()));
+    }
+    Ok(chosen.into_iter().map(Arc::new).collect())
+}
+
+fn list(directory: &Path, filter: &str) -> Result<ExitCode, String> {
+    let chosen = choose(directory, filter)?;
+    let mut folder = None;
+    for loaded in &chosen {
+        if folder != Some(&loaded.folder) {
+            folder = Some(&loaded.folder);
+            println!("{}/", if loaded.folder.is_empty() { "." } else { &loaded.folder });
+        }
+        let profiles: Vec<&str> = loaded.transcript.profiles.iter().map(|profile| profile.name()).collect();
+        println!("  {}  [{}]  {}", loaded.name, profiles.join(" "), loaded.transcript.title);
+    }
+    println!("{} scenarios", chosen.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn validate(directory: &Path) -> Result<ExitCode, String> {
+    let loaded = match load(directory) {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(FAILURE));
         }
     };
-    let mut count = 0;
-    for (name, transcript) in &loaded {
-        for fault in faults(name, transcript, &requirements) {
-            eprintln!("{name}: {fault}");
-            count += 1;
+    let requirements = protocol::ids();
+    let mut all: Vec<String> = Vec::new();
+    for (number, Loaded { name, transcript, .. }) in loaded.iter().enumerate() {
+        all.extend(faults(name, transcript, &requirements).into_iter().map(|fault| format!("{name}: {fault}")));
+        if loaded[..number].iter().any(|earlier| earlier.name == *name) {
+            all.push(format!("{name}: two files have this name"));
         }
     }
-    println!("{} scenarios, {count} faults", loaded.len());
-    Ok(if count == 0 && !loaded.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+    all.iter().for_each(|fault| eprintln!("{fault}"));
+    println!("{} scenarios, {} faults", loaded.len(), all.len());
+    Ok(if all.is_empty() && !loaded.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
-fn run_all(directory: &Path, target: &Target, filter: &str, claimed: &[Profile]) -> Result<ExitCode, String> {
-    let mut chosen = load(directory).map_err(|error| error.to_string())?;
-    chosen.retain(|(_, transcript)| transcript.id.contains(filter) || transcript.title.contains(filter));
-    if chosen.is_empty() {
-        return Err(format!("{}: no scenario has {filter:?} in its id or title", directory.display()));
+fn show_coverage(directory: &Path) -> Result<ExitCode, String> {
+    let loaded = read(directory)?;
+    let coverage = coverage(&loaded)?;
+    for Covered { requirement, by, exception } in &coverage {
+        let by = match exception {
+            Some(why) => format!("not testable: {why}"),
+            None if by.is_empty() => "-".to_owned(),
+            None => by.join(" "),
+        };
+        println!("{:9} {:6} {by}", requirement.id, requirement.strength);
+    }
+    let musts: Vec<_> = coverage.iter().filter(|covered| covered.requirement.is_server_must()).collect();
+    let tested = musts.iter().filter(|covered| !covered.by.is_empty()).count();
+    let excepted = musts.iter().filter(|covered| covered.exception.is_some()).count();
+    println!("{} MUSTs for servers: {tested} tested, {excepted} not testable from outside", musts.len());
+    let faults = coverage::faults(&coverage);
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}
+
+fn judge(directory: &Path, args: RunArgs) -> Result<ExitCode, String> {
+    let RunArgs { target, chosen, profile, hooks, jobs, report, deadline, dry_run } = args;
+    let hooks = hooks.map(|path| Hooks::read(&path)).transpose()?;
+    let target = Target { address: target, deadline: Duration::from_millis(deadline.get()), hooks };
+    let chosen = choose(directory, &chosen.filter)?;
+    if dry_run {
+        for loaded in &chosen {
+            let why = unconcerned(loaded, &profile, &target).map(|why| format!("skip: {why}"));
+            println!("{}  {}", loaded.name, why.as_deref().unwrap_or("run"));
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (_, transcript) in &chosen {
-        let Transcript { id, title, .. } = transcript;
-        if let Some(missing) = transcript.profiles.iter().find(|profile| !claimed.contains(profile)) {
-            println!("skip  {id}: the server does not claim {missing}");
-            skipped += 1;
-            continue;
-        }
-        match runtime.block_on(run(transcript, target)) {
-            Ok(()) => {
-                println!("pass  {id}: {title}");
-                passed += 1;
-            }
-            Err(divergence) => {
-                println!("FAIL  {id}: {title}\n  tests {}", transcript.requirements.join(" "));
-                println!("  {divergence}");
-                failed += 1;
-            }
-        }
+    if let Err(error) = runtime.block_on(target.reach()) {
+        eprintln!("{}: {error}", target.address);
+        return Ok(ExitCode::from(NOTHING));
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if passed + failed == 0 {
-        return Err("nothing was run".to_owned());
+    let mut progress = Progress::new(chosen.len());
+    let judged = runtime.block_on(run_all(&chosen, &target, &profile, jobs.get(), |judged| progress.tell(judged)));
+    progress.end(&judged);
+    let whole = Report { target: target.address.to_string(), profiles: profile, judged: &judged };
+    for (kind, path) in report {
+        std::fs::write(&path, report::write(kind, &whole)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+    let counts = Counts::of(&judged);
+    Ok(match counts {
+        _ if counts.ran() == 0 => ExitCode::from(NOTHING),
+        Counts { failed: 0, .. } => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILURE),
+    })
 }

@@ -3,125 +3,15 @@
 //! A pattern is JSON. An object with a key that begins with `$` is an operator; everything else stands for itself, and
 //! an object for any object that has at least its fields.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Values by the names that steps have given them.
-pub type Bindings = BTreeMap<String, Value>;
+use crate::operator::{Bind, Operator, operator};
+use crate::value::{Bindings, evaluate, integer};
 
-/// The name under which the document of the run is bound from the start.
-pub const DOCUMENT: &str = "doc";
-
-/// An object that does not stand for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator<'a> {
-    Any,
-    Absent,
-    Type(Kind),
-    Bind(&'a str, Option<Kind>),
-    Use(&'a str),
-    Exact(&'a Map<String, Value>),
-}
-
-/// The types that `$type` tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    String,
-    Integer,
-    Boolean,
-    Array,
-    Object,
-}
-
-impl Kind {
-    const ALL: [(&'static str, Self); 5] = [
-        ("string", Self::String),
-        ("integer", Self::Integer),
-        ("boolean", Self::Boolean),
-        ("array", Self::Array),
-        ("object", Self::Object),
-    ];
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
-    }
-
-    /// Integers are those of JSON-5: not negative, written in digits alone.
-    fn holds(self, value: &Value) -> bool {
-        match self {
-            Self::String => value.is_string(),
-            Self::Integer => value.is_u64(),
-            Self::Boolean => value.is_boolean(),
-            Self::Array => value.is_array(),
-            Self::Object => value.is_object(),
-        }
-    }
-}
-
-/// The operator that `value` is; `None` if it stands for itself.
-///
-/// # Errors
-/// One sentence, if it looks like an operator and is none.
-pub(crate) fn operator(value: &Value) -> Result<Option<Operator<'_>>, String> {
-    let Value::Object(object) = value else { return Ok(None) };
-    if !object.keys().any(|key| key.starts_with('$')) {
-        return Ok(None);
-    }
-    let field = |name: &str| object.get(name);
-    let text = |name: &str| object.get(name).and_then(Value::as_str);
-    let kind = text("$type").and_then(Kind::named);
-    let found = match object.keys().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["$any"] if field("$any") == Some(&Value::Bool(true)) => Some(Operator::Any),
-        ["$absent"] if field("$absent") == Some(&Value::Bool(true)) => Some(Operator::Absent),
-        ["$type"] => kind.map(Operator::Type),
-        ["$bind"] => text("$bind").map(|name| Operator::Bind(name, None)),
-        ["$bind", "$type"] => text("$bind").zip(kind).map(|(name, kind)| Operator::Bind(name, Some(kind))),
-        ["$use"] => text("$use").map(Operator::Use),
-        ["$exact"] => field("$exact").and_then(Value::as_object).map(Operator::Exact),
-        _ => None,
-    };
-    found.map(Some).ok_or_else(|| format!("{value} is no operator"))
-}
-
-/// Puts bound values in place of each `$use`.
-///
-/// # Errors
-/// One sentence: a name that is not bound, or another operator than `$use`.
-pub fn fill(value: &Value, bindings: &Bindings) -> Result<Value, String> {
-    match operator(value)? {
-        Some(Operator::Use(name)) => bound(name, bindings).cloned(),
-        Some(_) => Err(format!("{value} cannot stand in what is sent")),
-        None => match value {
-            Value::Object(object) => {
-                let fields = object.iter().map(|(key, value)| Ok((key.clone(), fill(value, bindings)?)));
-                fields.collect::<Result<_, _>>().map(Value::Object)
-            }
-            Value::Array(items) => items.iter().map(|item| fill(item, bindings)).collect(),
-            scalar => Ok(scalar.clone()),
-        },
-    }
-}
-
-/// Puts the JSON of bound values in place of each `${name}`.
-///
-/// # Errors
-/// One sentence: a name that is not bound, or a `${` without its end.
-pub fn fill_text(text: &str, bindings: &Bindings) -> Result<String, String> {
-    let mut parts = text.split("${");
-    let mut filled = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once('}').ok_or_else(|| format!("no }} behind ${{{part}"))?;
-        filled += &bound(name, bindings)?.to_string();
-        filled += rest;
-    }
-    Ok(filled)
-}
-
-fn bound<'a>(name: &str, bindings: &'a Bindings) -> Result<&'a Value, String> {
-    bindings.get(name).ok_or_else(|| format!("`{name}` is not bound"))
-}
+/// How many characters of a value a difference shows.
+const SHOWN_MAX: usize = 600;
 
 /// Where a message does not fit its pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +28,14 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = if self.at.is_empty() { "the message" } else { &self.at };
         write!(f, "{at} should be {}, and is {}", self.expected, self.received)
+    }
+}
+
+/// The beginning of a text that may be long, and how long it is.
+pub fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
 }
 
@@ -160,35 +58,67 @@ struct Matching<'a> {
 
 impl Matching<'_> {
     fn value(&mut self, pattern: &Value, received: Option<&Value>) -> Result<(), Difference> {
-        let operator = operator(pattern).map_err(|fault| self.difference(fault, received))?;
-        if operator == Some(Operator::Absent) {
-            return if received.is_none() { Ok(()) } else { Err(self.difference("absent", received)) };
-        }
-        let Some(value) = received else { return Err(self.difference(pattern, None)) };
-        let fits = match operator {
-            Some(Operator::Any | Operator::Absent) => true,
-            Some(Operator::Type(kind)) => kind.holds(value),
-            Some(Operator::Bind(name, kind)) => {
-                self.bound.insert(name.to_owned(), value.clone());
-                kind.is_none_or(|kind| kind.holds(value))
-            }
-            Some(Operator::Use(name)) => match self.bindings.get(name) {
-                Some(bound) if bound == value => true,
-                Some(bound) => return Err(self.difference(format!("{bound} (`{name}`)"), received)),
-                None => false,
-            },
-            Some(Operator::Exact(fields)) => return self.object(fields, value, true),
-            None => match (pattern, value) {
-                (Value::Object(fields), _) => return self.object(fields, value, false),
-                (Value::Array(items), Value::Array(values)) if items.len() == values.len() => {
-                    return (0..).zip(items.iter().zip(values)).try_for_each(|(index, (item, value))| {
+        match operator(pattern).map_err(|fault| self.difference(fault, received))? {
+            Some(operator) => self.operator(&operator, pattern, received),
+            None => match (pattern, received) {
+                (Value::Object(fields), Some(value)) => self.object(fields, value, false),
+                (Value::Array(items), Some(Value::Array(values))) if items.len() == values.len() => {
+                    (0..).zip(items.iter().zip(values)).try_for_each(|(index, (item, value))| {
                         self.below(&index.to_string(), |matching| matching.value(item, Some(value)))
-                    });
+                    })
                 }
-                _ => pattern == value,
+                (_, Some(value)) if pattern == value => Ok(()),
+                _ => Err(self.difference(pattern, received)),
             },
+        }
+    }
+
+    fn operator(
+        &mut self,
+        operator: &Operator<'_>,
+        pattern: &Value,
+        received: Option<&Value>,
+    ) -> Result<(), Difference> {
+        match (operator, received) {
+            (Operator::Bind(bind), _) => return self.bind(bind, pattern, received),
+            (Operator::Exact(fields), Some(value)) => return self.object(fields, value, true),
+            _ => {}
+        }
+        let wanted = evaluate(operator, self.bindings).map_err(|fault| self.difference(fault, received))?;
+        let fits = match (operator, received) {
+            (Operator::Absent, _) => received.is_none(),
+            (Operator::OneOf(patterns), _) => patterns.iter().any(|pattern| self.value(pattern, received).is_ok()),
+            (Operator::Any, Some(_)) => true,
+            (Operator::Type(kind), Some(value)) => kind.holds(value),
+            (Operator::Range(from, to), Some(value)) => self.is_within(from, to, value),
+            (Operator::Not(pattern), Some(_)) => self.value(pattern, received).is_err(),
+            (Operator::Contains(patterns), Some(Value::Array(items))) => {
+                patterns.iter().all(|pattern| items.iter().any(|item| self.value(pattern, Some(item)).is_ok()))
+            }
+            (_, Some(value)) => wanted.as_ref() == Some(value),
+            (_, None) => false,
         };
-        if fits { Ok(()) } else { Err(self.difference(pattern, received)) }
+        match wanted {
+            _ if fits => Ok(()),
+            Some(wanted) => Err(self.difference(format_args!("{wanted} ({})", named(operator)), received)),
+            None if *operator == Operator::Absent => Err(self.difference("absent", received)),
+            None => Err(self.difference(pattern, received)),
+        }
+    }
+
+    fn bind(&mut self, bind: &Bind<'_>, pattern: &Value, received: Option<&Value>) -> Result<(), Difference> {
+        let Some(value) = received.or(bind.default) else { return Err(self.difference(pattern, None)) };
+        if let Some(condition) = &bind.fits {
+            self.operator(condition, pattern, Some(value))?;
+        }
+        self.bound.insert(bind.name.to_owned(), value.clone());
+        Ok(())
+    }
+
+    fn is_within(&self, from: &Value, to: &Value, value: &Value) -> bool {
+        let Some(number) = value.as_i64() else { return false };
+        let bound = |bound: &Value| if bound.is_null() { Ok(number) } else { integer(bound, self.bindings) };
+        bound(from).is_ok_and(|from| from <= number) && bound(to).is_ok_and(|to| number <= to)
     }
 
     fn object(&mut self, fields: &Map<String, Value>, value: &Value, is_exact: bool) -> Result<(), Difference> {
@@ -212,8 +142,18 @@ impl Matching<'_> {
     }
 
     fn difference(&self, expected: impl fmt::Display, received: Option<&Value>) -> Difference {
-        let received = received.map_or_else(|| "absent".to_owned(), Value::to_string);
-        Difference { at: self.at.clone(), expected: expected.to_string(), received }
+        let received = received.map_or_else(|| "absent".to_owned(), |value| shortened(&value.to_string()));
+        Difference { at: self.at.clone(), expected: shortened(&expected.to_string()), received }
+    }
+}
+
+/// Where a value that is expected comes from.
+fn named(operator: &Operator<'_>) -> String {
+    match operator {
+        Operator::Use(used) if used.times.is_none() && used.plus.is_none() => format!("`{}`", used.name),
+        Operator::Use(used) => format!("computed from `{}`", used.name),
+        Operator::Text(text) => format!("`{text}`"),
+        _ => "repeated".to_owned(),
     }
 }
 
@@ -222,9 +162,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::value::DOCUMENT;
 
     fn bindings() -> Bindings {
-        Bindings::from([(DOCUMENT.to_owned(), json!("d")), ("id".to_owned(), json!([1, "A"]))])
+        Bindings::from([
+            (DOCUMENT.to_owned(), json!("d")),
+            ("id".to_owned(), json!([1, "A"])),
+            ("six".to_owned(), json!(6)),
+        ])
     }
 
     #[test]
@@ -239,6 +184,9 @@ mod tests {
             json!({"ids": {"$type": "array"}, "o": {"$type": "object"}}),
             json!({"ids": [{"$use": "id"}, [{"$any": true}, "B"]], "o": {"b": 2}}),
             json!({"o": {"$exact": {"a": {"$type": "integer"}, "b": 2}}}),
+            json!({"n": {"$range": [7, 7]}, "gone": {"$oneOf": [1, {"$absent": true}]}, "type": {"$not": "y"}}),
+            json!({"n": {"$range": [null, {"$use": "six", "$plus": 1}]}, "ids": {"$contains": [[2, "B"], {"$use": "id"}]}}),
+            json!({"n": {"$use": "six", "$plus": 1}, "type": {"$text": "x"}, "doc": {"$repeat": ["d", 1]}}),
         ] {
             assert_eq!(compare(&pattern, &message, &bindings()), Ok(Bindings::new()), "{pattern}");
         }
@@ -259,6 +207,12 @@ mod tests {
             (json!({"o": {"$exact": {}}}), "/o/a~1b should be absent, and is 1"),
             (json!({"doc": {"$use": "doc"}}), r#"/doc should be "d" (`doc`), and is "other""#),
             (json!({"n": {"a": 1}}), "/n should be an object, and is 7"),
+            (json!({"n": {"$use": "six", "$times": 2}}), "/n should be 12 (computed from `six`), and is 7"),
+            (json!({"n": {"$range": [8, null]}}), r#"/n should be {"$range":[8,null]}, and is 7"#),
+            (json!({"n": {"$not": {"$type": "integer"}}}), r#"/n should be {"$not":{"$type":"integer"}}, and is 7"#),
+            (json!({"n": {"$oneOf": [6, 8]}}), r#"/n should be {"$oneOf":[6,8]}, and is 7"#),
+            (json!({"ids": {"$contains": [1, 3]}}), r#"/ids should be {"$contains":[1,3]}, and is [1,2]"#),
+            (json!({"doc": {"$type": "term"}}), r#"/doc should be {"$type":"term"}, and is "other""#),
             (
                 json!({"n": {"$bind": "n", "$type": "string"}}),
                 r#"/n should be {"$bind":"n","$type":"string"}, and is 7"#,
@@ -272,13 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_value_stands_in_what_is_sent() {
-        let bound = compare(&json!({"term": {"$bind": "t"}}), &json!({"term": "ab"}), &bindings()).unwrap();
-        assert_eq!(fill(&json!({"a": [{"$use": "t"}, 1]}), &bound), Ok(json!({"a": ["ab", 1]})));
-        assert_eq!(fill_text("{\"a\":${t},${t}", &bound), Ok("{\"a\":\"ab\",\"ab\"".to_owned()));
-        for faulty in [json!({"$use": "u"}), json!([{"$any": true}]), json!({"$us": "t"}), json!({"$any": 1})] {
-            assert!(fill(&faulty, &bound).is_err(), "{faulty}");
-        }
-        assert!(fill_text("${t", &bound).is_err() && fill_text("${u}", &bound).is_err());
+    fn a_name_gets_what_is_there_or_its_default() {
+        let message = json!({"limits": {"inflight_max": 9}});
+        let pattern = json!({"limits": {
+            "inflight_max": {"$bind": "inflight", "$default": 256, "$range": [1, null]},
+            "answers_max": {"$bind": "answers", "$default": 512}}});
+        let bound = compare(&pattern, &message, &bindings()).unwrap();
+        assert_eq!(bound, Bindings::from([("inflight".to_owned(), json!(9)), ("answers".to_owned(), json!(512))]));
+        let message = json!({"limits": {"inflight_max": 0}});
+        assert!(compare(&pattern, &message, &bindings()).is_err());
+    }
+
+    #[test]
+    fn what_is_long_is_shortened() {
+        let long = "é".repeat(SHOWN_MAX + 1);
+        assert!(shortened(&long).ends_with("é… (1202 bytes)") && shortened("é") == "é");
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod commands;
 pub mod engine;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod observe;
 pub mod reference;
 pub mod rga;

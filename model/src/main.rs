@@ -26,6 +26,8 @@ enum Command {
     Simulate(commands::simulate::Args),
     Replay(commands::replay::Args),
     Graph(commands::graph::Args),
+    #[cfg(feature = "mutants")]
+    Mutants(commands::mutants::Args),
     Reference(commands::reference::Args),
     Observe(commands::observe::Args),
 }
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Graph(args) => commands::graph::run(args),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(args) => commands::mutants::run(args),
         Command::Reference(args) => commands::reference::run(args),
         Command::Observe(args) => commands::observe::run(args),
     }

@@ -78,8 +78,10 @@ fn json_says_what_was_explored_and_what_came_of_it() {
     assert_eq!((&result["verdict"], &result["complete"]), (&"holds".into(), &Value::Bool(true)));
     assert!(result["unique_states"].as_u64().unwrap() > 100);
     assert!(result["seconds"].as_f64().unwrap() > 0.0);
-    assert!(result["properties"].as_object().unwrap().values().all(|verdict| verdict == "holds"));
-    assert!(result["properties"].as_object().unwrap().len() > 10);
+    let verdicts = result["properties"].as_object().unwrap();
+    assert!(verdicts.len() > 20 && verdicts.values().all(|verdict| verdict == "holds" || verdict == "vacuous"));
+    // One document cannot show that documents are kept apart.
+    assert_eq!((&verdicts["NoLostOps"], &verdicts["Isolation"]), (&"holds".into(), &"vacuous".into()));
 }
 
 #[test]

@@ -46,7 +46,9 @@ fn every_rung_of_every_ladder_is_a_legal_command() {
 /// The reduction must not hide states that matter: with and without it the same verdicts, and fewer states.
 #[test]
 fn the_reduction_leaves_out_orders_not_behaviours() {
-    for command in ["sync --ops 2 --edits typing --in-flight 0", "sync", "sync --ops 1 --clients-v1 1 --in-flight 0"] {
+    for command in
+        ["sync --ops 2 --edits typing --in-flight 0", "sync", "sync --clients 1 --clients-v1 1 --in-flight 0"]
+    {
         let (reduced, whole) = (explore(command), explore(&format!("{command} --unreduced")));
         assert!(reduced.is_proof() && whole.is_proof());
         assert!(reduced.unique_states < whole.unique_states, "{command}");

@@ -95,7 +95,7 @@ impl<T: AsRef<Entry>> Ring<T> {
         }
         let index = self.entries.partition_point(|entry| entry.as_ref().last() <= cursor);
         match self.entries.get(index) {
-            Some(entry) if entry.as_ref().before() <= cursor => Found::Entry(entry),
+            Some(entry) if entry.as_ref().before() <= cursor || mutated!(OverrunUnnoticed) => Found::Entry(entry),
             _ => Found::Fallen,
         }
     }
@@ -285,7 +285,7 @@ impl Feed {
         if let Some(close) = &self.closed {
             return Next::Close(close.clone());
         }
-        if ring.head() < self.not_before {
+        if ring.head().0 + u64::from(mutated!(GateOneEarly)) < self.not_before.0 {
             return Next::Idle;
         }
         if let Some(greeting) = self.greeting.take() {
@@ -316,7 +316,7 @@ impl Feed {
 
     /// An answer or refusal whose number the cursor has passed.
     fn due_answer<T>(&mut self) -> Option<Next<T>> {
-        if self.answers.front().is_some_and(|(after, _)| *after <= self.cursor) {
+        if self.answers.front().is_some_and(|(after, _)| *after <= self.cursor || mutated!(AnswersOvertakeEchoes)) {
             return self.answers.pop_front().map(|(_, answer)| Next::Message(answer));
         }
         let refusal = self.refusal.as_mut().filter(|refusal| refusal.after <= self.cursor)?;
@@ -327,11 +327,12 @@ impl Feed {
     /// said of it.
     pub fn take<T: AsRef<Entry> + Clone>(&mut self, entry: &T, limits: &Limits) -> Next<T> {
         let (after, fields) = (self.cursor, entry.as_ref());
-        if fields.last() <= self.covered {
+        if fields.last() <= self.covered && !mutated!(CoveredEchoedAgain) {
             self.cursor = fields.last();
             return self.take_covered(entry, after);
         }
         let fits = match self.version {
+            Version::V1 if mutated!(ExpansionUnbounded) => true,
             Version::V1 => fields.op.is_text() && fields.count() <= u64::from(limits.v1_expand_max),
             Version::V2 => fields.before() == after,
         };
@@ -347,7 +348,7 @@ impl Feed {
     fn take_covered<T: AsRef<Entry> + Clone>(&self, entry: &T, after: ServerSeq) -> Next<T> {
         let fields = entry.as_ref();
         match (&fields.message, self.version) {
-            _ if fields.origin != self.client || !fields.op.is_text() => Next::Idle,
+            _ if mutated!(CoveredNotAnswered) || fields.origin != self.client || !fields.op.is_text() => Next::Idle,
             (MessageId::Number(number), Version::V2) => Next::Message(ServerMessage::Ack {
                 doc: self.doc.clone(),
                 message: *number,
@@ -361,7 +362,7 @@ impl Feed {
     /// The state of `at` was sent. It must not be older than the cursor. What the client itself asked for since it
     /// joined and is in that state is answered next.
     pub fn resynced(&mut self, at: ServerSeq) {
-        self.cursor = self.cursor.max(self.not_before).min(at);
+        self.cursor = ServerSeq(self.cursor.max(self.not_before).min(at).0 + u64::from(mutated!(ResyncSkipsOne)));
         self.covered = at;
         self.phase = Phase::CatchingUp;
     }

@@ -39,7 +39,7 @@ impl Rga {
 
     fn gap_behind(&self, id: &ElementId) -> Option<Place> {
         let Place { leaf, slot, offset } = self.find_id(id)?;
-        let is_last = offset + 1 == self.tree.leaf(leaf).segments[slot].len;
+        let is_last = offset + 1 == self.tree.leaf(leaf).segments[slot].len || mutated!(BehindTheRun);
         let (slot, offset) = if is_last { (slot + 1, 0) } else { (slot, offset + 1) };
         Some(Place { leaf, slot, offset })
     }
@@ -61,7 +61,8 @@ impl Rga {
         }
         self.recent = leaf;
         self.element_count += u64::from(segment.len);
-        self.highest = self.highest.max(segment.last().lamport);
+        let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
+        self.highest = self.highest.max(last.lamport);
         let before = self.tree.note_put(leaf, segment.chars(), key, &self.names) + before_in_leaf;
         (before, Place { leaf, slot, offset: 0 })
     }
@@ -116,7 +117,7 @@ impl Rga {
         // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
         // segment of that, which is met first, speaks for the rest.
         for segment in &self.tree.leaf(right).segments {
-            if self.index.leaf(segment.key()) != Some(right) {
+            if self.index.leaf(segment.key()) != Some(right) && !mutated!(SplitForgetsIndex) {
                 self.index.add(segment.key(), right);
             }
         }
@@ -128,7 +129,7 @@ impl Rga {
     /// not exist are passed over.
     pub fn delete(&mut self, id: &ElementId, len: u32, mut vanished: impl FnMut(usize, usize)) {
         let Some(mut key) = self.names.key(id) else { return };
-        let mut left = u64::from(len);
+        let mut left = u64::from(len) + u64::from(mutated!(DeletesOneMore));
         let mut range: Option<(usize, usize)> = None;
         while left > 0 {
             let Some(place) = self.find(key) else {

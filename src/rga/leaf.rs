@@ -68,7 +68,7 @@ impl Leaf {
     /// Where the visible character at `position` is; `position` must be below [`Leaf::chars`].
     pub(super) fn find_visible(&self, mut position: usize) -> (usize, u32) {
         for (slot, segment) in self.segments.iter().enumerate() {
-            let chars = segment.chars();
+            let chars = if mutated!(TombstonesCountAsText) { segment.len as usize } else { segment.chars() };
             if position < chars {
                 return (slot, position as u32);
             }
@@ -107,7 +107,7 @@ impl Leaf {
     /// Bytes of the first `offset` characters of a visible segment.
     fn bytes_inside(&self, slot: usize, offset: u32) -> usize {
         let segment = &self.segments[slot];
-        if segment.bytes == segment.len {
+        if segment.bytes == segment.len || mutated!(BytesForChars) {
             return offset as usize;
         }
         let start = self.byte_of_slot(slot);

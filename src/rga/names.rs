@@ -64,6 +64,13 @@ impl Names {
 
     /// [`ElementId::precedes_sibling`] for keys.
     pub(super) fn precedes(&self, a: Key, b: Key) -> bool {
+        let (a, b) = if mutated!(AscendingSiblings) { (b, a) } else { (a, b) };
+        if a.lamport == b.lamport && mutated!(TieBreakReversed) {
+            return self.name(a.replica) > self.name(b.replica);
+        }
+        if a.lamport == b.lamport && mutated!(TieBreakByArrival) {
+            return a.replica < b.replica;
+        }
         a.lamport > b.lamport
             || (a.lamport == b.lamport && a.replica != b.replica && self.name(a.replica) < self.name(b.replica))
     }

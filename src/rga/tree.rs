@@ -162,7 +162,7 @@ impl Tree {
     /// characters before the leaf.
     pub(super) fn note_buried(&mut self, leaf: u32, shrunk: usize) -> usize {
         self.chars -= shrunk;
-        self.climb(leaf, |child| child.chars -= shrunk)
+        self.climb(leaf, |child| child.chars -= if mutated!(BuriedStillCounted) { 0 } else { shrunk })
     }
 
     /// Visits all that inner nodes keep about the nodes from `leaf` up to the root; answers the number of visible
@@ -190,7 +190,9 @@ impl Tree {
         let mut slot = gap.slot;
         if gap.offset > 0 {
             // What is left of a segment precedes as a whole if its first element does: Lamport values rise inside it.
-            if !names.precedes(leaf.segments[slot].key().plus(u64::from(gap.offset)), key) {
+            if mutated!(RestOfRunNotSkipped)
+                || !names.precedes(leaf.segments[slot].key().plus(u64::from(gap.offset)), key)
+            {
                 return gap;
             }
             slot += 1;

@@ -49,7 +49,9 @@ impl World {
     pub(super) fn check_in_flight(&self, message: &Shared<ClientMessage>) -> Result<(), Violation> {
         match &**message {
             ClientMessage::Op(op) => match op.message {
-                MessageId::Number(number) => within("inflight_max", number - op.answered, self.limits.inflight_max),
+                MessageId::Number(number) => {
+                    within("inflight_max", number.saturating_sub(op.answered), self.limits.inflight_max)
+                }
                 MessageId::Text(_) => Ok(()),
             },
             ClientMessage::Hello(_) | ClientMessage::Sync { .. } => Ok(()),

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. It needs nothing but the standard library, so that it is built in a second.
 
 mod client;
+mod shipped;
 mod steps;
 mod tools;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::client;
+use crate::shipped;
 use crate::tools::{self, Need};
 
 /// Work whose success means that `claim` holds.
@@ -86,6 +87,12 @@ pub(crate) const STEPS: &[Step] = &[
         claim: "unit, integration, property, tidy and documentation tests pass",
         is_gate: false,
         work: &[cargo("test --locked --workspace --all-features --no-fail-fast")],
+    },
+    Step {
+        name: "shipped",
+        claim: "the whole workspace builds in release, and none of the mutants is in the server",
+        is_gate: false,
+        work: &[cargo("build --locked --workspace --release"), Work::Task(shipped::server_has_no_mutants)],
     },
     Step {
         name: "client",

@@ -20,16 +20,19 @@ async fn exit_codes_tell_passed_from_failed_from_misused() {
     let not_a_socket = format!("ws://{}/nothing-here", server.address);
     for (args, code, says) in [
         (vec!["validate"], 0, " scenarios, 0 faults"),
-        (vec!["validate", "--protocol", "LICENSE"], 1, "v1-delete: there is no requirement OP-5"),
-        (vec!["validate", "--protocol", "no-such-file"], 2, "no-such-file"),
-        (vec!["run", "--target", &ours, "--filter", "v1-delete"], 0, "1 passed, 0 failed, 0 skipped"),
+        (vec!["validate", "--transcripts", "no-such-directory"], 1, "no-such-directory"),
+        (vec!["list", "--filter", "v1-*"], 0, "  v1-delete  ["),
+        (vec!["coverage"], 0, " MUSTs for servers: "),
+        (vec!["list", "--filter", "ORD-1"], 0, "v2-backward-typing-interleaves"),
+        (vec!["run", "--target", &ours, "--filter", "v1-delete", "--dry-run"], 0, "v1-delete  run"),
+        (vec!["run", "--target", &ours, "--filter", "v1-delete"], 0, "1 passed, 0 non-strict, 0 failed, 0 skipped"),
         (
-            vec!["run", "--target", &ours, "--profiles", "v1", "--filter", "take-over"],
-            2,
+            vec!["run", "--target", &ours, "--profile", "v1", "--filter", "*take-over"],
+            3,
             "the server does not claim v2",
         ),
-        (vec!["run", "--target", &ours, "--filter", "no such scenario"], 2, "no scenario has"),
-        (vec!["run", "--target", &not_a_socket, "--filter", "v1-delete"], 1, "expected a connection to"),
+        (vec!["run", "--target", &ours, "--filter", "no such scenario"], 2, "no scenario is chosen"),
+        (vec!["run", "--target", &not_a_socket, "--filter", "v1-delete"], 3, "404"),
         (vec!["run", "--target", "http://127.0.0.1"], 2, "ws://host:port/path"),
         (vec!["run"], 2, "--target"),
     ] {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use collab_conformance::transcript::{Profile, Step, Transcript};
+use collab_conformance::step::Step;
+use collab_conformance::transcript::{Profile, Transcript};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn schema() -> Value {
     serde_json::from_str(include_str!("../../schema.json")).unwrap()
@@ -40,25 +41,36 @@ fn the_schema_has_every_field_and_no_other() {
 fn the_schema_has_every_step_and_no_other() {
     let schema = schema();
     let steps = schema["$defs"]["step"]["oneOf"].as_array().unwrap();
-    let kinds: BTreeSet<String> =
-        steps.iter().map(|step| step["properties"]["do"]["const"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(kinds, expected::<Step>(json!({"do": "?"})));
-    for step in steps {
-        let mut fields = expected::<Step>(json!({"do": step["properties"]["do"]["const"], "?": 0}));
-        fields.insert("do".to_owned());
-        assert_eq!(keys(&step["properties"]), fields);
+    let name = |step: &Value| step["properties"]["do"]["const"].as_str().unwrap().to_owned();
+    assert_eq!(steps.iter().map(name).collect::<BTreeSet<_>>(), expected::<Step>(json!({"do": "?"})));
+    let ends = ["reset", "restart", "kill"];
+    for step in steps.iter().filter(|step| !ends.contains(&name(step).as_str())) {
+        let mut fields = expected::<Step>(json!({"do": name(step), "?": 0}));
+        fields.extend(["do".to_owned(), "note".to_owned()]);
+        let whole = json!({"do": name(step), "on": "a", "message": {}, "text": "", "hex": "", "opcode": 1,
+            "replicas": [], "branches": [], "times": 1, "steps": []});
+        let known = whole.as_object().unwrap().iter().filter(|(key, _)| fields.contains(*key));
+        let known: Value = known.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into();
+        if serde_json::from_value::<Step>(known).unwrap().is_expectation() {
+            fields.extend(["tests".to_owned(), "should".to_owned()]);
+        }
+        assert_eq!(keys(&step["properties"]), fields, "{}", name(step));
         assert_eq!(step["additionalProperties"], false);
-        let mut required = strings(&step["required"]);
-        required.extend(fields.get("reason").cloned());
-        assert_eq!(required, fields, "only a reason may be absent");
+        for required in strings(&step["required"]) {
+            assert!(fields.contains(&required), "{}: {required}", name(step));
+        }
     }
 }
 
 #[test]
 fn the_schema_has_every_operator() {
-    let operators = &schema()["$defs"]["operator"]["oneOf"];
-    let known: BTreeSet<String> =
-        operators.as_array().unwrap().iter().flat_map(|operator| keys(&operator["properties"])).collect();
-    let all = ["$absent", "$any", "$bind", "$exact", "$type", "$use"];
-    assert_eq!(known, all.into_iter().map(str::to_owned).collect());
+    let schema = schema();
+    let resolve = |operator: &Value| match operator["$ref"].as_str() {
+        Some(place) => keys(&schema.pointer(place.trim_start_matches('#')).unwrap()["properties"]),
+        None => keys(&operator["properties"]),
+    };
+    let operators = schema["$defs"]["operator"]["oneOf"].as_array().unwrap();
+    let known: BTreeSet<String> = operators.iter().flat_map(resolve).collect();
+    let all = "$absent $any $bind $contains $default $exact $not $oneOf $plus $range $repeat $text $times $type $use";
+    assert_eq!(known, all.split(' ').map(str::to_owned).collect());
 }

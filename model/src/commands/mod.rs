@@ -6,6 +6,8 @@
 pub mod check;
 pub mod explore;
 pub mod graph;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod observe;
 pub mod reference;
 pub mod replay;

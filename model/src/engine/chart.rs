@@ -7,7 +7,7 @@ use std::fmt::Write;
 const LANE_WIDTH: usize = 190;
 const ROW_HEIGHT: usize = 26;
 const TOP: usize = 44;
-const MARGIN: usize = 60;
+const MARGIN: usize = 84;
 /// Longer labels are cut: they would run into the next lane.
 const LABEL_MAX: usize = 30;
 
@@ -106,11 +106,10 @@ impl Chart {
                 ((x, y - 4), "middle", "#e7ecef", label)
             }
             Event::Lost { from, towards, label } => {
-                let (x, y) = middle(*from, *towards);
-                match towards.lane > from.lane {
-                    true => ((x + 9, y + 8), "start", "#f2a65a", label),
-                    false => ((x - 9, y), "end", "#f2a65a", label),
-                }
+                // Over the half that is drawn.
+                let (end_x, end_y) = middle(*from, *towards);
+                let (x, y) = (usize::midpoint(x(from.lane), end_x), usize::midpoint(y(from.row), end_y));
+                ((x, y - 4), "middle", "#f2a65a", label)
             }
             Event::Mark { at, label } => {
                 let (place, anchor) = beside(*at);

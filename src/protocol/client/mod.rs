@@ -320,7 +320,7 @@ impl ReplicaState {
         self.sent = 0;
         self.partial = None;
         for barrier in &mut self.barriers {
-            barrier.is_sent = false;
+            barrier.is_sent &= mutated!(BarrierSentOnce);
         }
         let hello = match &mut self.rekey {
             None => HelloV2 {
@@ -372,6 +372,9 @@ impl ReplicaState {
 
     fn on_closed(&mut self, code: Option<u16>, jitter: u16, out: &mut Vec<Output>) {
         self.sent = 0;
+        if mutated!(BreakForgetsPending) {
+            self.pending.clear();
+        }
         if code == Some(super::reject::CloseCode::TakenOver.number()) {
             return self.end("taken_over", out);
         }

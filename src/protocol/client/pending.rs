@@ -116,7 +116,7 @@ impl ReplicaState {
         let first = self.pending.front().map_or(self.next_number, |pending| pending.number);
         let from = (self.sent + 1).saturating_sub(first) as usize;
         for pending in self.pending.iter_mut().skip(from) {
-            if pending.number > self.answered + self.inflight_max {
+            if pending.number > self.answered + self.inflight_max && !mutated!(SendsBeyondInflight) {
                 break;
             }
             self.sent = pending.number;
@@ -133,9 +133,17 @@ impl ReplicaState {
                 seen,
                 op: pending.op.clone(),
             })));
+            if mutated!(AcknowledgedWhenSent) {
+                pending.settled.get_or_insert(self.last_seen);
+                out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
+            }
         }
         let sent = self.sent.max(first - 1);
-        for barrier in self.barriers.iter_mut().filter(|barrier| !barrier.is_sent && barrier.behind <= sent) {
+        for barrier in self
+            .barriers
+            .iter_mut()
+            .filter(|barrier| !barrier.is_sent && (barrier.behind <= sent || mutated!(BarrierOvertakes)))
+        {
             barrier.is_sent = true;
             out.push(Output::Send(ClientMessage::Sync { nonce: barrier.nonce }));
         }
@@ -150,12 +158,15 @@ impl ReplicaState {
             }
             pending.settled = Some(pending.settled.map_or(at, |known| known.min(at)));
         }
+        let number = if mutated!(EverythingAnswered) { u64::MAX } else { number };
         self.answered = self.answered.max(number.min(self.next_number - 1));
     }
 
     /// Lets go of settled operations that are integrated.
     pub(super) fn drop_settled(&mut self) {
-        let is_integrated = |pending: &Pending| pending.settled.is_some_and(|at| at <= self.last_seen);
+        let is_integrated = |pending: &Pending| {
+            pending.settled.is_some_and(|at| at <= self.last_seen || mutated!(DropsBeforeIntegrated))
+        };
         let count = self.pending.iter().take_while(|pending| is_integrated(pending)).count();
         self.pending.drain(..count);
     }

@@ -23,6 +23,7 @@ impl ReplicaState {
             ServerMessage::Echo(echo) => self.on_echo(echo, out),
             ServerMessage::Ack { message, server_seq, .. } if self.status == Status::Live && self.is_due(message) => {
                 self.settle(message, server_seq, out);
+                self.last_seen = if mutated!(AckMovesLastSeen) { server_seq } else { self.last_seen };
                 self.progressed(out);
             }
             ServerMessage::Synced { nonce, .. } if self.status == Status::Live => {
@@ -78,7 +79,7 @@ impl ReplicaState {
             rekey.replaced_last = v2.replaced_last;
             return;
         }
-        self.settle(v2.last, ack.server_seq, out);
+        self.settle(v2.last + u64::from(mutated!(GreetingAcknowledgesOneMore)), ack.server_seq, out);
         // Behind a broken rule only what is integrated counts: else a server that breaks it again right after the join
         // would be asked for the whole state several times a second, for ever.
         if self.pending.is_empty() && !self.wants_resync {
@@ -124,7 +125,8 @@ impl ReplicaState {
         if self.status != Status::Live || !follows {
             return self.protocol_error(out);
         }
-        if let (true, MessageId::Number(number)) = (echo.origin == self.identity.client, &echo.message)
+        if let (true, MessageId::Number(number)) =
+            (echo.origin == self.identity.client || mutated!(AnybodysEchoAcknowledges), &echo.message)
             && *number > self.forgotten
         {
             let is_own =
@@ -136,7 +138,7 @@ impl ReplicaState {
         }
         let mut deltas = Vec::new();
         Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
-        self.last_seen = echo.server_seq;
+        self.last_seen = if mutated!(EchoNotCounted) { self.last_seen } else { echo.server_seq };
         self.term = v2.term.or(self.term);
         if !deltas.is_empty() {
             out.push(Output::Event(Event::Changed(deltas)));
@@ -169,7 +171,7 @@ impl ReplicaState {
             None => {
                 self.drop_settled();
                 let mut document = joined;
-                for pending in &self.pending {
+                for pending in self.pending.iter().filter(|_| !mutated!(ResyncForgetsPending)) {
                     document.integrate(&pending.op, &mut Vec::new());
                 }
                 self.document = Arc::new(document);

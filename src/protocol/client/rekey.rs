@@ -85,6 +85,7 @@ impl Translation<'_> {
                 let parent = self.parent(parent, new);
                 let Some(lamport) = new.highest().checked_add(1) else { return Vec::new() };
                 let fresh = ElementId { lamport, replica: replica.clone() };
+                let fresh = if mutated!(RekeyKeepsIds) { id.clone() } else { fresh };
                 self.moved.insert((id.replica.clone(), id.lamport), (fresh.clone(), edit.count()));
                 vec![Edit::Insert { parent, id: fresh, text: text.clone() }]
             }
@@ -134,19 +135,21 @@ impl ReplicaState {
         });
         let mut translation = Translation { old: &old, moved: BTreeMap::new(), behind: waiting.collect() };
         for pending in pending {
-            if pending.settled.is_some() {
+            if pending.settled.is_some() && !mutated!(RekeyRepeatsSettled) {
                 continue;
             }
             let accepted = match rekey.replaced_last {
                 _ if rekey.is_doubtful => is_same(&pending.op, &self.document),
-                Some(last) => pending.number <= last,
+                Some(last) => pending.number <= last && !mutated!(RekeyForgetsAccepted),
                 None => is_present(&pending.op, &self.document),
             };
             if accepted {
                 out.push(Output::Event(Event::Acknowledged(pending.op)));
                 continue;
             }
-            if let Some((_, code)) = rekey.refused.iter().find(|(number, _)| *number == pending.number) {
+            if let Some((_, code)) =
+                rekey.refused.iter().find(|(number, _)| *number == pending.number && !mutated!(RefusedMadeAgain))
+            {
                 out.push(Output::Event(Event::Refused { op: pending.op, code: code.clone() }));
                 continue;
             }
@@ -160,7 +163,7 @@ impl ReplicaState {
             }
             if edits.is_empty() {
                 out.push(Output::Event(Event::Acknowledged(pending.op)));
-            } else {
+            } else if !mutated!(RekeyDropsPending) {
                 self.push_pending(one_or_batch(edits));
             }
         }

@@ -42,7 +42,7 @@ pub struct SavedRekey {
 impl ReplicaState {
     /// What must be stored now.
     pub fn saved(&self) -> Saved {
-        let open = self.pending.iter().filter(|pending| pending.settled.is_none());
+        let open = self.pending.iter().filter(|pending| pending.settled.is_none() && !mutated!(SavedWithoutPending));
         let rekey = self.rekey.as_ref();
         Saved {
             identity: self.identity.clone(),
@@ -68,9 +68,14 @@ impl ReplicaState {
         }
         let mut replica = Self::new(doc, saved.identity);
         (replica.attempt, replica.clock) = (saved.attempt, saved.clock);
+        replica.attempt = if mutated!(RestoreForgetsAttempt) { 0 } else { replica.attempt };
+        replica.clock = if mutated!(RestoreForgetsClock) { Lamport(0) } else { replica.clock };
         (replica.next_number, replica.answered, replica.forgotten) = (settled + 1, settled, settled);
+        replica.forgotten = if mutated!(RestoreExpectsOldAnswers) { 0 } else { settled };
         for (_, op) in saved.pending {
-            Arc::make_mut(&mut replica.document).integrate(&op, &mut Vec::new());
+            if !mutated!(RestoreHidesPending) {
+                Arc::make_mut(&mut replica.document).integrate(&op, &mut Vec::new());
+            }
             replica.push_pending(op);
         }
         replica.rekey = saved.rekey.map(|rekey| Rekey {

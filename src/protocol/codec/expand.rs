@@ -68,8 +68,9 @@ fn characters(edit: &Edit) -> Vec<Edit> {
             let mut edits = Vec::new();
             for (distance, value) in (0..).zip(text.chars()) {
                 let Some(id) = id.checked_add(distance) else { break };
-                edits.push(Edit::Insert { parent, id: id.clone(), text: value.to_string() });
-                parent = id;
+                let next = if mutated!(CharactersShareParent) { parent.clone() } else { id.clone() };
+                edits.push(Edit::Insert { parent, id, text: value.to_string() });
+                parent = next;
             }
             edits
         }

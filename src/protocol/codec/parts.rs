@@ -32,7 +32,7 @@ pub fn split_state(
     let envelope = encode_server(&ServerMessage::Resync(state_of(DocumentState::default()))).len();
     let mut splitter = Splitter { room: bytes_max.saturating_sub(envelope), ..Splitter::default() };
     state.runs.iter().for_each(|run| splitter.run(run));
-    state.waiting.iter().for_each(|edit| splitter.waiting(edit));
+    state.waiting.iter().filter(|_| !mutated!(ResyncWithoutWaiting)).for_each(|edit| splitter.waiting(edit));
     let states = splitter.finish();
     let parts = states.len() as u32;
     (1..).zip(states).map(|(part, state)| Resync { part, parts, ..state_of(state) }).collect()
@@ -69,6 +69,9 @@ impl<'s> Splitter<'s> {
 
     fn run(&mut self, run: &'s Run) {
         let RunContent::Text(text) = &run.content else {
+            if mutated!(ResyncWithoutTombstones) {
+                return;
+            }
             self.place(Some(&run.id.replica), RUN_BYTES + DELETED_BYTES);
             self.part.runs.push(run.clone());
             return;

@@ -36,7 +36,7 @@ impl ServerState {
         let secret = member.secret;
         let judged = if message.doc != self.doc {
             Err(Reject::WrongDocument)
-        } else if message.client != member.client {
+        } else if message.client != member.client && !mutated!(AnybodysOperation) {
             Err(Reject::WrongClient)
         } else {
             match (member.version, &message.message) {
@@ -50,7 +50,7 @@ impl ServerState {
             Ok(Verdict::Answer(answer)) => self.answer(session, answer, out),
             Ok(Verdict::Accept { waits }) => {
                 let OpMessage { client: origin, message, answered, seen, op, .. } = message;
-                let proof = secret.filter(|_| self.record(&origin).is_none());
+                let proof = secret.filter(|_| self.record(&origin).is_none() && !mutated!(SecretNotRecorded));
                 let fields = EntryFields { origin, message, answered, seen, op, proof, ..self.next() };
                 self.append(session, fields, waits, out);
             }
@@ -60,14 +60,14 @@ impl ServerState {
     /// The fields that every next entry begins with.
     pub(super) fn next(&mut self) -> EntryFields {
         EntryFields {
-            first: ServerSeq(self.tentative.head.0 + 1),
+            first: ServerSeq(self.tentative.head.0 + 1 + u64::from(mutated!(NumberSkipped))),
             origin: ElementId::root().replica,
             message: MessageId::Number(0),
             answered: 0,
             seen: ServerSeq(0),
             op: Op::Batch(Vec::new()),
             proof: None,
-            term: self.fresh_term.take(),
+            term: self.fresh_term.take().filter(|_| !mutated!(TermNotRecorded)),
         }
     }
 
@@ -75,27 +75,34 @@ impl ServerState {
     pub(super) fn append(&mut self, session: SessionId, fields: EntryFields, waits: bool, out: &mut Outputs) {
         let entry = Arc::new(Entry::new(fields));
         self.tentative.push(Arc::clone(&entry), session, waits, &self.content);
+        if mutated!(PublishedBeforeDurable) {
+            out.push(Output::Publish(Arc::clone(&entry)));
+        }
         out.push(Output::Append(entry));
     }
 
     fn judge_v2(&self, message: &OpMessage, number: u64) -> Result<Verdict, Reject> {
         let record = self.record(&message.client);
         let last = record.map_or(0, |record| record.last);
+        if number <= last && mutated!(DuplicateNumberedAgain) {
+            return Ok(Verdict::Accept { waits: false });
+        }
         if number <= last {
             let known = record.and_then(|record| record.unanswered.get(&number)).ok_or(Reject::NumberTooOld)?;
-            if known.digest != digest_of(&message.op) {
+            if known.digest != digest_of(&message.op) && !mutated!(OldNumberAcksAnything) {
                 return Err(Reject::NumberReused);
             }
             let (doc, server_seq, count) = (self.doc.clone(), known.server_seq, known.count);
+            let server_seq = if mutated!(DuplicateAckedAtHead) { self.tentative.head } else { server_seq };
             return Ok(Verdict::Answer(ServerMessage::Ack { doc, message: number, server_seq, count }));
         }
-        if number != last + 1 || message.answered > last {
+        if (number != last + 1 && !mutated!(GapAccepted)) || message.answered > last {
             return Err(Reject::NumberGap);
         }
-        if number - message.answered > u64::from(self.limits.inflight_max) {
+        if number - message.answered > u64::from(self.limits.inflight_max) && !mutated!(InflightUnbounded) {
             return Err(Reject::InflightExceeded);
         }
-        if message.epoch != self.content.epoch {
+        if message.epoch != self.content.epoch && !mutated!(EpochNotChecked) {
             return Err(Reject::StaleEpoch);
         }
         if message.seen > self.tentative.head {
@@ -113,12 +120,14 @@ impl ServerState {
         if !op.is_text() || edits.is_empty() || edits.iter().any(|edit| edit.count() == 0) {
             return Err(Reject::Malformed);
         }
-        if count > u64::from(self.limits.op_count_max) || edits.len() > self.limits.batch_edits_max as usize {
+        let is_long = count > u64::from(self.limits.op_count_max) && !mutated!(OperationUnbounded);
+        if is_long || edits.len() > self.limits.batch_edits_max as usize {
             return Err(Reject::OpTooLarge);
         }
         self.tentative.head.checked_add(count).ok_or(Reject::DocumentFull)?;
         let inserted: u64 = edits.iter().filter(|edit| matches!(edit, Edit::Insert { .. })).map(Edit::count).sum();
-        if inserted > 0 && self.element_count() + inserted > self.limits.document_elements_max {
+        let elements = if mutated!(DocumentUnbounded) { 0 } else { self.element_count() };
+        if inserted > 0 && elements + inserted > self.limits.document_elements_max {
             return Err(Reject::DocumentFull);
         }
         Ok(())
@@ -153,12 +162,16 @@ impl ServerState {
                 }
                 Edit::Delete { id, len } => self.check_exists(client, id, u64::from(*len), &inserted)?,
             }
+            if mutated!(BatchJudgedByItsFirst) {
+                break;
+            }
         }
         Ok(())
     }
 
     fn check_jump(&self, lamport: Lamport, highest: Lamport) -> Result<(), Reject> {
-        let is_near = lamport.0.saturating_sub(highest.0) <= self.limits.lamport_jump_max;
+        let is_near =
+            mutated!(LamportJumpUnbounded) || lamport.0.saturating_sub(highest.0) <= self.limits.lamport_jump_max;
         if is_near { Ok(()) } else { Err(Reject::LamportJump) }
     }
 
@@ -170,7 +183,7 @@ impl ServerState {
         len: u64,
         inserted: &BTreeMap<Lamport, u64>,
     ) -> Result<(), Reject> {
-        let (mut id, mut left) = (id.clone(), len);
+        let (mut id, mut left) = (id.clone(), if mutated!(UnknownReferenceAccepted) { 0 } else { len });
         while left > 0 {
             let in_batch = || {
                 let (first, len) = inserted.range(..=id.lamport).next_back()?;
@@ -194,7 +207,7 @@ impl ServerState {
         if exists {
             return (Presence::Present, extent);
         }
-        match self.tentative.run_of(id) {
+        match self.tentative.run_of(id).filter(|_| !mutated!(TentativeNotReferable)) {
             Some((run, distance)) if run.waits => (Presence::Waiting, run.len - distance),
             Some((run, distance)) => (Presence::Present, (run.len - distance).min(len)),
             None if self.waiting_insert(id).is_some() => (Presence::Waiting, 1),
@@ -214,7 +227,8 @@ impl ServerState {
     fn judge_v1(&self, message: &OpMessage, name: &str) -> Result<Verdict, Reject> {
         let digest: Digest = digest_of(&message.op);
         let key = (message.client.clone(), name.to_owned(), digest);
-        let known = self.tentative.window.get(&key).copied().or_else(|| self.content.window.number_of(&key));
+        let tentative = self.tentative.window.get(&key).copied().filter(|_| !mutated!(WindowForgetsTentative));
+        let known = tentative.or_else(|| self.content.window.number_of(&key).filter(|_| !mutated!(WindowNotAsked)));
         if let Some(server_seq) = known {
             return Ok(Verdict::Answer(first_echo(&self.doc, message, server_seq)));
         }
@@ -251,7 +265,7 @@ impl ServerState {
         let of_all = self.content.document.waiting_count() + self.tentative.waiting;
         let has_room = of_client < self.limits.waiting_per_client_max as usize
             && of_all < self.limits.waiting_per_document_max as usize;
-        if has_room { Ok(()) } else { Err(Reject::WaitingFull) }
+        if has_room || mutated!(WaitingUnbounded) { Ok(()) } else { Err(Reject::WaitingFull) }
     }
 
     /// W4, as far as it can still be known: an id that exists has the same content.
@@ -266,17 +280,17 @@ impl ServerState {
             }
             (None, None, Some((waiting_parent, waiting))) => waiting_parent == parent && Some(waiting) == value,
         };
-        if same { Ok(()) } else { Err(Reject::IdConflict) }
+        if same || mutated!(IdConflictAccepted) { Ok(()) } else { Err(Reject::IdConflict) }
     }
 }
 
 /// The rules for an inserted id that need no document: W1 (whose it is), W3, and that the run ends below the largest
 /// integer. Answers the run's last Lamport value.
 fn check_insert_id(client: &ReplicaId, parent: &ElementId, id: &ElementId, edit: &Edit) -> Result<Lamport, Reject> {
-    if id.replica != *client {
+    if id.replica != *client && !mutated!(ForeignIdAccepted) {
         return Err(Reject::ForeignId);
     }
-    if parent.lamport >= id.lamport {
+    if parent.lamport >= id.lamport && !mutated!(ParentNotOlderAccepted) {
         return Err(Reject::ParentNotOlder);
     }
     minted(edit).ok_or(Reject::LamportJump)

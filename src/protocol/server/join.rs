@@ -18,7 +18,7 @@ impl ServerState {
     pub(super) fn on_hello(&mut self, session: SessionId, hello: &Hello, out: &mut Outputs) {
         let version = if hello.v2.is_some() { Version::V2 } else { Version::V1 };
         let judged = match &hello.v2 {
-            _ if hello.doc != self.doc => Err(Reject::WrongDocument),
+            _ if hello.doc != self.doc && !mutated!(AnyDocumentJoins) => Err(Reject::WrongDocument),
             None => self.judge_hello_v1(hello),
             Some(v2) => self.judge_hello_v2(hello, v2),
         };
@@ -53,16 +53,16 @@ impl ServerState {
         if !self.owns(&hello.client, Digest::of(v2.secret.as_bytes())) {
             return Err(Reject::ClientIdTaken);
         }
-        if record.is_some_and(|record| record.is_retired) {
+        if record.is_some_and(|record| record.is_retired) && !mutated!(RetiredMayJoin) {
             return Err(Reject::ClientRetired);
         }
-        if self.attempts.get(&hello.client).is_some_and(|highest| v2.attempt <= *highest) {
+        if self.attempts.get(&hello.client).is_some_and(|highest| v2.attempt <= *highest) && !mutated!(LateHelloWins) {
             return Err(Reject::StaleAttempt);
         }
         if v2.epoch != self.content.epoch {
             return Err(Reject::StaleEpoch);
         }
-        if !self.is_of_this_history(hello.last_seen, v2) {
+        if !self.is_of_this_history(hello.last_seen, v2) && !mutated!(TermNotChecked) {
             return Err(Reject::UnknownTerm);
         }
         if v2.answered > record.map_or(0, |record| record.last) {
@@ -74,8 +74,9 @@ impl ServerState {
     /// Whether a version 2 secret proves an id: nobody has another claim to it.
     fn owns(&self, client: &ReplicaId, secret: Digest) -> bool {
         let fits = |version: Version, known: Option<Digest>| version == Version::V2 && known == Some(secret);
-        self.record(client).is_none_or(|record| fits(record.version, record.secret))
-            && self.live(client).is_none_or(|member| fits(member.version, member.secret))
+        mutated!(SecretNotChecked)
+            || self.record(client).is_none_or(|record| fits(record.version, record.secret))
+                && self.live(client).is_none_or(|member| fits(member.version, member.secret))
     }
 
     pub(super) fn live(&self, client: &ReplicaId) -> Option<&Member> {
@@ -92,7 +93,7 @@ impl ServerState {
 
     /// Closes the client's older connection, if there is one: from here on nothing of it is processed.
     fn take_over(&mut self, client: &ReplicaId, version: Version, out: &mut Outputs) {
-        if let Some(older) = self.by_client.get(client).copied() {
+        if let Some(older) = self.by_client.get(client).copied().filter(|_| !mutated!(OldConnectionKept)) {
             // Version 1 knows no code for it.
             let code = if version == Version::V1 { CloseCode::Policy } else { CloseCode::TakenOver };
             self.close(older, Close { code, reason: "taken_over" }, out);
@@ -106,10 +107,12 @@ impl ServerState {
         if !self.owns(&old.client, secret) {
             return None;
         }
-        self.take_over(&old.client, Version::V2, out);
+        if !mutated!(ReplacedConnectionKept) {
+            self.take_over(&old.client, Version::V2, out);
+        }
         let record = self.record(&old.client);
         let last = record.map(|record: &ClientRecord| record.last);
-        if !record.is_some_and(|record| record.is_retired) {
+        if !record.is_some_and(|record| record.is_retired) && !mutated!(RetirementNotLogged) {
             let (op, message) = (Op::Retire { replica: old.client.clone() }, MessageId::Number(0));
             let proof = Some(secret).filter(|_| last.is_none());
             let fields = EntryFields { origin: successor.clone(), message, op, proof, ..self.next() };
@@ -120,24 +123,26 @@ impl ServerState {
 
     /// The greeting, and where the session's feed begins.
     fn plan(&self, hello: &Hello, version: Version, replaced_last: Option<u64>) -> Plan {
-        let head = self.tentative.head;
+        let head = if mutated!(JoinsAtDurableHead) { self.content.head } else { self.tentative.head };
         let missed = head.0.saturating_sub(hello.last_seen.0);
         let is_kept = hello.last_seen >= self.log_start && hello.last_seen <= head;
         // A successor judges what it had pending by the state that it gets: an older one would lack what was accepted.
         let is_successor = hello.v2.as_ref().is_some_and(|v2| v2.replaces.is_some());
         let follows = match &hello.v2 {
             None if hello.last_seen == ServerSeq(0) => Follows::Resync,
-            Some(v2) if v2.resync || is_successor => Follows::Resync,
+            Some(v2) if (v2.resync || is_successor) && !mutated!(ResyncDemandIgnored) => Follows::Resync,
             _ if hello.last_seen == head => Follows::Nothing,
             None if is_kept && missed <= u64::from(self.limits.v1_replay_max) => Follows::Replay,
             Some(_) if is_kept && missed <= u64::from(self.limits.replay_max) => Follows::Replay,
             _ => Follows::Resync,
         };
+        let is_durable = mutated!(LastFromDurableRecord);
+        let record = if is_durable { self.content.clients.get(&hello.client) } else { self.record(&hello.client) };
         let v2 = hello.v2.as_ref().map(|_| HelloAckV2 {
             term: self.tentative_term(),
             epoch: self.content.epoch,
             durability: self.durability,
-            last: self.record(&hello.client).map_or(0, |record| record.last),
+            last: record.map_or(0, |record| record.last),
             replaced_last,
             follows,
             limits: Box::new((*self.limits).clone()),
@@ -145,7 +150,10 @@ impl ServerState {
         let greeting = ServerMessage::HelloAck(HelloAck { doc: self.doc.clone(), server_seq: head, v2 });
         let (doc, client) = (self.doc.clone(), hello.client.clone());
         let cursor = if is_successor { head } else { hello.last_seen.min(head) };
-        Plan { doc, client, version, greeting, after: head, cursor, follows }
+        let cursor = if mutated!(ReplayStartsLate) { ServerSeq(cursor.0 + 1).min(head) } else { cursor };
+        let cursor = if mutated!(ReplayStartsEarly) { ServerSeq(cursor.0.saturating_sub(1)) } else { cursor };
+        let after = if mutated!(GreetingNotHeld) { ServerSeq(0) } else { head };
+        Plan { doc, client, version, greeting, after, cursor, follows }
     }
 
     /// The term of the tentative head.

@@ -211,7 +211,7 @@ impl ServerState {
 
     /// The durable state, for a version 2 resync: its number, the number's term, the state.
     pub fn resync_state(&self) -> (ServerSeq, Option<Term>, DocumentState) {
-        let head = self.content.head;
+        let head = if mutated!(ResyncNamesTentativeHead) { self.tentative.head } else { self.content.head };
         (head, self.content.term_of(head), self.content.document.state())
     }
 
@@ -239,6 +239,7 @@ impl ServerState {
             Input::Closed(session) => self.forget(session),
             Input::Durable(upto) => self.on_durable(upto, out),
             Input::Foreign(entries) => self.on_foreign(&entries, out),
+            Input::AppendFailed if mutated!(FailureIgnored) => {}
             Input::AppendFailed => self.stop(out),
             Input::Truncated(upto) => self.log_start = self.log_start.max(upto.min(self.content.head)),
         }
@@ -265,7 +266,7 @@ impl ServerState {
     }
 
     fn answer(&mut self, session: SessionId, message: ServerMessage, out: &mut Outputs) {
-        let after = self.tentative.head;
+        let after = if mutated!(AnswerNotHeld) { ServerSeq(0) } else { self.tentative.head };
         if let Some(Some(member)) = self.sessions.get_mut(&session) {
             member.depends_on = member.depends_on.max(after);
         }
@@ -325,12 +326,15 @@ impl ServerState {
     }
 
     fn on_durable(&mut self, upto: ServerSeq, out: &mut Outputs) {
+        let upto = if mutated!(DurableOneLate) { ServerSeq(upto.0.saturating_sub(1)) } else { upto };
         while let Some(entry) = self.tentative.pop_durable(upto) {
             let mut deltas: Vec<Delta> = Vec::new();
             if let Err(violation) = Arc::make_mut(&mut self.content).integrate(&entry, &self.limits, &mut deltas) {
                 return self.broken(violation, out);
             }
-            out.push(Output::Publish(entry));
+            if !mutated!(DurableNotPublished) {
+                out.push(Output::Publish(entry));
+            }
         }
     }
 
@@ -357,10 +361,12 @@ impl ServerState {
             }
             out.push(Output::Publish(Arc::clone(entry)));
         }
-        self.tentative = Tentative::new(&self.content);
+        if !mutated!(ConflictKeepsTentative) {
+            self.tentative = Tentative::new(&self.content);
+        }
         self.close_retired(out);
         for (entry, session) in dropped {
-            if entry.op.is_text() {
+            if entry.op.is_text() && !mutated!(ConflictDropsOperations) {
                 self.on_message(session, ClientMessage::Op(self.asked(&entry)), out);
             }
         }

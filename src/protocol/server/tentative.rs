@@ -78,7 +78,8 @@ impl Tentative {
         self.head = entry.last();
         self.highest = entry.op.edits().iter().filter_map(minted).fold(self.highest, Lamport::max);
         let subject = subject(&entry);
-        if let (false, Some(record)) = (self.clients.contains_key(subject), content.clients.get(subject)) {
+        let is_known = self.clients.contains_key(subject) || mutated!(TentativeRecordBeginsAnew);
+        if let (false, Some(record)) = (is_known, content.clients.get(subject)) {
             self.clients.insert(subject.clone(), record.clone());
         }
         note_client(&mut self.clients, &entry);
@@ -88,7 +89,8 @@ impl Tentative {
         }
         for edit in entry.op.edits() {
             if let Edit::Insert { parent, id, text } = edit {
-                let run = InsertedRun { parent: parent.clone(), text: text.clone(), len: edit.count(), waits };
+                let len = if mutated!(TentativeRunIsOneLong) { 1 } else { edit.count() };
+                let run = InsertedRun { parent: parent.clone(), text: text.clone(), len, waits };
                 self.insert(id, run);
             }
         }
@@ -133,7 +135,7 @@ impl Tentative {
         let subject = subject(entry);
         let Some(entries) = self.entries_of.get_mut(subject) else { return };
         *entries -= 1;
-        if *entries == 0 {
+        if *entries == 0 && !mutated!(TentativeRecordStays) {
             self.entries_of.remove(subject);
             self.clients.remove(subject);
         }

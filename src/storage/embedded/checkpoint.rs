@@ -57,7 +57,9 @@ impl Shared {
             let tail = lock(&self.tail);
             tail.docs.keys().chain(&tail.in_doubt).collect::<BTreeSet<_>>().into_iter().cloned().collect()
         };
-        self.flush_all(&docs)?;
+        if !mutated!(SegmentsForgottenTooEarly) {
+            self.flush_all(&docs)?;
+        }
         let mut wal = lock(&self.wal);
         wal.usable()?;
         let dropped = wal.segment.header.oldest..needed_from;
@@ -166,7 +168,9 @@ impl Shared {
             }
             // The snapshot may be one that a process left behind which died before its name was durable.
             let directory = names::directory_name(names::directory(doc));
-            self.disk.sync_dir(&self.docs_dir.join(directory))?;
+            if !mutated!(CutBeforeSnapshotIsDurable) {
+                self.disk.sync_dir(&self.docs_dir.join(directory))?;
+            }
         }
         self.flush(doc, Some(up_to))
     }

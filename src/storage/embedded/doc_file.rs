@@ -303,7 +303,7 @@ pub(super) fn extend(
         writer.add(record)?;
     }
     let slot = Slot { generation: base.generation + 1, end: writer.finish()? };
-    let at = SLOTS[usize::from(slot.generation % 2 == 1)];
+    let at = SLOTS[usize::from(slot.generation % 2 == 1 || mutated!(SlotsNotInTurn))];
     handle.write_at(&slot.encode(base.identity), at)?;
     handle.sync()?;
     Ok(Base { generation: slot.generation, end: slot.end, ..*base })

@@ -149,7 +149,8 @@ impl Segment {
     /// Writes a group that began as [`new_group`] and makes it durable.
     pub(super) fn commit(&mut self, group: &mut [u8]) -> Result<(), StoreError> {
         let before = (self.length, self.chain, self.next_group);
-        let done = self.extend(group.len() as u64).and_then(|()| self.write(group)).and_then(|()| self.handle.sync());
+        let sync = |segment: &Self| if mutated!(GroupNotSynced) { Ok(()) } else { segment.handle.sync() };
+        let done = self.extend(group.len() as u64).and_then(|()| self.write(group)).and_then(|()| sync(self));
         if done.is_err() {
             (self.length, self.chain, self.next_group) = before;
         }

@@ -167,81 +167,47 @@ impl Arena {
         }
     }
 
+    /// What the cluster is made of, apart from what a system that is no cluster has.
     fn config(self) -> Config {
+        let base = Config { edits: 1, limits: self.limits(), ..Config::default() };
+        let alone = Config { clients_v2: 1, ..base.clone() };
+        let both = Config { clients_v1: 1, ..alone.clone() };
         let typing = Choice::Typing;
-        let limited = |change: fn(&mut Limits)| {
-            let mut limits = Limits::default();
-            change(&mut limits);
-            limits
-        };
-        let base = Config { edits: 1, ..Config::default() };
         match self {
-            Self::Break => Config { breaks: 1, ..base },
-            Self::Alone => Config { clients_v2: 1, edits: 2, breaks: 1, ..base },
-            Self::AloneInRuns => Config { clients_v2: 1, edits: 2, run_len: 2, ..base },
-            Self::OneAtATime => Config {
-                clients_v2: 1,
-                edits: 2,
-                breaks: 1,
-                choice: typing,
-                limits: limited(|limits| limits.inflight_max = 1),
-                ..base
-            },
+            Self::Break | Self::Resync => Config { breaks: 1, ..base },
+            Self::Alone => Config { edits: 2, breaks: 1, ..alone },
+            Self::AloneInRuns => Config { edits: 2, run_len: 2, ..alone },
+            Self::OneAtATime => Config { edits: 2, breaks: 1, choice: typing, ..alone },
             Self::Crash => Config { crashes: 1, truncations: 1, ..base },
-            Self::Snapshot => Config { clients_v2: 1, clients_v1: 1, truncations: 1, edits: 2, swaps: 1, ..base },
-            Self::Resync => Config { breaks: 1, limits: limited(|limits| limits.replay_max = 0), ..base },
-            Self::Rekey => Config { clients_v2: 1, edits: 2, rekeys: 1, breaks: 1, ..base },
-            Self::Successor => Config { clients_v2: 1, rekeys: 1, ..base },
-            Self::Covered => Config {
-                clients_v2: 1,
-                foreign: 2,
-                truncations: 1,
-                limits: limited(|limits| limits.ring_entries_max = 2),
-                ..base
-            },
-            Self::Reload => Config { clients_v2: 1, edits: 2, reloads: 1, ..base },
+            Self::Snapshot => Config { truncations: 1, edits: 2, swaps: 1, ..both },
+            Self::Rekey => Config { edits: 2, rekeys: 1, breaks: 1, ..alone },
+            Self::Successor => Config { rekeys: 1, ..alone },
+            Self::Covered => Config { foreign: 2, truncations: 1, ..alone },
+            Self::Reload => Config { edits: 2, reloads: 1, ..alone },
             Self::Foreign => Config { foreign: 1, ..base },
-            Self::Swap => Config {
-                clients_v2: 1,
-                clients_v1: 1,
-                edits: 2,
-                swaps: 1,
-                choice: typing,
-                limits: limited(|limits| limits.replay_max = 0),
-                ..base
-            },
-            Self::Barrier => Config {
-                clients_v2: 1,
-                edits: 2,
-                choice: typing,
-                barriers: 1,
-                breaks: 1,
-                limits: limited(|limits| limits.inflight_max = 1),
-                ..base
-            },
-            Self::Failure => Config { clients_v2: 1, failures: 1, ..base },
-            Self::Repeat => Config { clients_v2: 1, repeats: 1, ..base },
-            Self::Stray => Config { documents: 2, clients_v2: 1, strays: 1, ..base },
-            Self::TooLong => {
-                Config { clients_v2: 1, run_len: 2, limits: limited(|limits| limits.op_count_max = 1), ..base }
-            }
-            Self::Versions => Config { clients_v2: 1, clients_v1: 1, run_len: 2, ..base },
-            Self::Unexpanded => Config {
-                clients_v2: 1,
-                clients_v1: 1,
-                run_len: 2,
-                limits: limited(|limits| limits.v1_expand_max = 1),
-                ..base
-            },
-            Self::TinyRing => Config {
-                clients_v2: 1,
-                clients_v1: 1,
-                edits: 2,
-                choice: typing,
-                limits: limited(|limits| limits.ring_entries_max = 1),
-                ..base
-            },
+            Self::Swap => Config { edits: 2, swaps: 1, choice: typing, ..both },
+            Self::Barrier => Config { edits: 2, choice: typing, barriers: 1, breaks: 1, ..alone },
+            Self::Failure => Config { failures: 1, ..alone },
+            Self::Repeat => Config { repeats: 1, ..alone },
+            Self::Stray => Config { documents: 2, strays: 1, ..alone },
+            Self::TooLong => Config { run_len: 2, ..alone },
+            Self::Versions | Self::Unexpanded => Config { run_len: 2, ..both },
+            Self::TinyRing => Config { edits: 2, choice: typing, ..both },
             _ => base,
+        }
+    }
+
+    /// What it is held to.
+    fn limits(self) -> Limits {
+        let usual = Limits::default();
+        match self {
+            Self::OneAtATime | Self::Barrier => Limits { inflight_max: 1, ..usual },
+            Self::Resync | Self::Swap => Limits { replay_max: 0, ..usual },
+            Self::Covered => Limits { ring_entries_max: 2, ..usual },
+            Self::TinyRing => Limits { ring_entries_max: 1, ..usual },
+            Self::TooLong => Limits { op_count_max: 1, ..usual },
+            Self::Unexpanded => Limits { v1_expand_max: 1, ..usual },
+            _ => usual,
         }
     }
 }

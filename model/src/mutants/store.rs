@@ -27,7 +27,7 @@ impl Arena for Store {
     }
 
     fn step(&self, state: &mut StorageState, action: &StorageAction) -> Result<(), Property> {
-        if let Some(next) = self.0.next_state(state, action.clone()) {
+        if let Some(next) = self.0.next_state(state, *action) {
             *state = next;
         }
         state.violated.map_or(Ok(()), Err)

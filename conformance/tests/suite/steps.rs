@@ -16,14 +16,15 @@ fn hello(on: &str) -> Value {
 }
 
 /// Message `number` of `a`: `ab` behind the root.
-fn op(number: Value, lamport: Value) -> Value {
+fn op(number: impl Into<Value>, lamport: impl Into<Value>) -> Value {
+    let (number, lamport) = (number.into(), lamport.into());
     json!({"do": "send", "on": "a", "message": {"type": "op", "doc_id": {"$use": "doc"}, "client_id": "client-a-0123456789",
         "client_msg_id": number, "answered": 0, "epoch": 0, "seen": 0, "op": {"type": "ins", "parent_id": [0, "root"],
         "id": [lamport, "client-a-0123456789"], "value": "ab"}}})
 }
 
-fn echo(on: &str, number: Value) -> Value {
-    json!({"do": "expect", "on": on, "message": {"type": "op_echo", "server_seq": number}})
+fn echo(on: &str, number: impl Into<Value>) -> Value {
+    json!({"do": "expect", "on": on, "message": {"type": "op_echo", "server_seq": number.into()}})
 }
 
 fn sync(on: &str, nonce: u32) -> Value {
@@ -104,8 +105,10 @@ async fn the_next_frame_chooses_a_branch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forbidden_is_seen_by_whoever_takes_it() {
-    let until = |number: u32| json!({"do": "until", "on": "b", "message": {"type": "op_echo", "server_seq": number}});
-    let forbid = |number: u32| json!({"do": "forbid", "on": "b", "message": {"type": "op_echo", "server_seq": number}});
+    let until =
+        |number: u32| json!({"do": "until", "on": "b", "message": {"type": "op_echo", "server_seq": number.into()}});
+    let forbid =
+        |number: u32| json!({"do": "forbid", "on": "b", "message": {"type": "op_echo", "server_seq": number.into()}});
     passes(&[forbid(3), until(4)]).await;
     fails(&[forbid(2), until(4)], "9", "expected no message like").await;
     fails(&[sync("b", 1), until(3)], "9", "expected at some time").await;

@@ -105,10 +105,8 @@ async fn the_next_frame_chooses_a_branch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forbidden_is_seen_by_whoever_takes_it() {
-    let until =
-        |number: u32| json!({"do": "until", "on": "b", "message": {"type": "op_echo", "server_seq": number.into()}});
-    let forbid =
-        |number: u32| json!({"do": "forbid", "on": "b", "message": {"type": "op_echo", "server_seq": number.into()}});
+    let until = |number: u32| json!({"do": "until", "on": "b", "message": {"type": "op_echo", "server_seq": number}});
+    let forbid = |number: u32| json!({"do": "forbid", "on": "b", "message": {"type": "op_echo", "server_seq": number}});
     passes(&[forbid(3), until(4)]).await;
     fails(&[forbid(2), until(4)], "9", "expected no message like").await;
     fails(&[sync("b", 1), until(3)], "9", "expected at some time").await;

@@ -229,15 +229,15 @@ impl<'de> Deserialize<'de> for Step {
 impl Step {
     /// Whether it says something that the server can fail to do.
     pub fn is_expectation(&self) -> bool {
-        match &self.action {
+        matches!(
+            self.action,
             Action::Expect { .. }
-            | Action::Until { .. }
-            | Action::Forbid { .. }
-            | Action::ExpectClose { .. }
-            | Action::ExpectPong { .. }
-            | Action::Check { .. } => true,
-            _ => false,
-        }
+                | Action::Until { .. }
+                | Action::Forbid { .. }
+                | Action::ExpectClose { .. }
+                | Action::ExpectPong { .. }
+                | Action::Check { .. }
+        )
     }
 
     /// The connections that it names itself; those of steps inside of it are not among them.

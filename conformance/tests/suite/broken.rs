@@ -11,6 +11,7 @@ use std::time::Duration;
 use collab_conformance::outcome::{Divergence, Verdict};
 use collab_conformance::protocol;
 use collab_conformance::run::Target;
+use collab_conformance::step::Action;
 use collab_conformance::suite::{Judged, run_all};
 use collab_conformance::transcript::{Loaded, Profile};
 use serde::{Deserialize, Serialize};
@@ -45,12 +46,19 @@ fn expected() -> Expected {
 }
 
 /// The scenarios that are asked of broken servers. Not those of clients that do not read: a proxy changes the timing that
-/// they are about. Those of limits only if the fault concerns them.
+/// they are about; nor those that wait long for what is right. Those of limits only if the fault concerns them.
 fn asked(fault: Fault) -> Vec<Arc<Loaded>> {
     let is_asked = |loaded: &Arc<Loaded>| {
         let claims = |profile| loaded.transcript.profiles.contains(&profile);
         let is_quick = !claims(Profile::Slow) && (fault.is_of_limits || !claims(Profile::Limits));
-        loaded.transcript.hooks().is_empty() && is_quick
+        let mut waits = false;
+        loaded.transcript.walk(|step| {
+            waits |= matches!(
+                step.action,
+                Action::Expect { wait_s: Some(_), .. } | Action::ExpectClose { wait_s: Some(_), .. }
+            );
+        });
+        loaded.transcript.hooks().is_empty() && is_quick && !waits
     };
     scenarios().into_iter().filter(is_asked).collect()
 }

@@ -173,9 +173,8 @@ fn lenient_json(text: &str) -> Option<String> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut value = values.next()?.ok()?;
     whole_numbers(&mut value);
-    let is_hello = is(&value, "hello");
     if let Value::Object(object) = &mut value {
-        object.retain(|key, value| !value.is_null() && !(is_hello && key == "extra"));
+        object.retain(|_, value| !value.is_null());
     }
     Some(value.to_string())
 }

@@ -45,8 +45,8 @@ async fn serve(address: &str, directory: Option<PathBuf>) {
     });
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let mut config = Config { durability: Durability::Disk, ..Config::default() };
-    // What waits for this deadline need not wait long.
-    config.timeouts.hello = Duration::from_secs(3);
+    // What waits for this deadline need not wait much longer than a busy machine makes it.
+    config.timeouts.hello = Duration::from_secs(8);
     let mut asked_to_end = signal(SignalKind::terminate()).unwrap();
     let end = async move {
         asked_to_end.recv().await;

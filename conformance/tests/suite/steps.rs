@@ -16,14 +16,15 @@ fn hello(on: &str) -> Value {
 }
 
 /// Message `number` of `a`: `ab` behind the root.
-fn op(number: Value, lamport: Value) -> Value {
+fn op(number: impl Into<Value>, lamport: impl Into<Value>) -> Value {
+    let (number, lamport) = (number.into(), lamport.into());
     json!({"do": "send", "on": "a", "message": {"type": "op", "doc_id": {"$use": "doc"}, "client_id": "client-a-0123456789",
         "client_msg_id": number, "answered": 0, "epoch": 0, "seen": 0, "op": {"type": "ins", "parent_id": [0, "root"],
         "id": [lamport, "client-a-0123456789"], "value": "ab"}}})
 }
 
-fn echo(on: &str, number: Value) -> Value {
-    json!({"do": "expect", "on": on, "message": {"type": "op_echo", "server_seq": number}})
+fn echo(on: &str, number: impl Into<Value>) -> Value {
+    json!({"do": "expect", "on": on, "message": {"type": "op_echo", "server_seq": number.into()}})
 }
 
 fn sync(on: &str, nonce: u32) -> Value {

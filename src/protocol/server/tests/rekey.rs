@@ -74,7 +74,7 @@ fn a_wrong_secret_retires_nothing() {
     let (mut shell, a) = two_messages();
     let c = shell.join_with("C", with_wrong_secret);
     shell.sync();
-    assert_eq!(shell.read(c), ["hello_ack 3: last 0, replay", "echo 2 of 2: A 1 term", "echo 3 of 1: A 2"]);
+    assert_eq!(shell.read(c), ["hello_ack 3: last 0, resync", "resync 3"]);
     shell.edit(a, 3, ins(ROOT, (9, "A"), "x"));
     assert_eq!((shell.refused(), shell.head()), (None, 4));
 }

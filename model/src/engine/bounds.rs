@@ -55,7 +55,7 @@ pub struct Bounds {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients_v1: Option<usize>,
-    /// Local edits of each client [1], or records appended [storage: 2].
+    /// Local edits of each client [sync, rga: 1], or records appended [storage: 2].
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ops: Option<u8>,

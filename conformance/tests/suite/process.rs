@@ -151,8 +151,12 @@ async fn ready(target: &Target) {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_server_passes_every_scenario() {
     let judged = judge(&scenarios(), true).await;
-    // On a busy machine the goodbye of a server that ends (a SHOULD) may come too late.
-    let is_good = |judged: &&Judged| matches!(judged.outcome.verdict, Verdict::Pass | Verdict::NonStrict);
+    let is_good = |Judged { loaded, outcome }: &&Judged| match outcome.verdict {
+        Verdict::Pass => true,
+        // On a busy machine the goodbye of a server that ends, a SHOULD, may come too late.
+        Verdict::NonStrict => loaded.name == "v2-end-in-order",
+        Verdict::Fail(_) | Verdict::Skipped(_) => false,
+    };
     let bad = judged.iter().filter(|judged| !is_good(judged));
     let failed: Vec<String> =
         bad.map(|Judged { loaded, outcome }| format!("{}: {:#?}", loaded.name, outcome.verdict)).collect();

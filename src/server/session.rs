@@ -151,7 +151,7 @@ async fn refuse(
             context.observe(|| Event::Writing { session, head: ServerSeq(0), said: Said::Message, text: &text });
             socket.send(Message::Text(text.into())).await?;
         }
-        context.observe(|| Event::Closing { session, head: ServerSeq(0), close: &close });
+        context.observe(|| Event::Closing { session, head: ServerSeq(0), close: Some(&close) });
         socket.send(close_message(&close)).await
     };
     if timeout(context.config.timeouts.close, send).await.is_ok_and(|sent| sent.is_ok()) {

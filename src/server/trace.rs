@@ -137,6 +137,8 @@ pub enum Event<'a> {
     LogRead {
         /// The connection.
         session: SessionId,
+        /// The head of the ring when it last asked its feed.
+        head: ServerSeq,
         /// The number behind which it read.
         after: ServerSeq,
         /// What it found; `None` if that part of the log is gone.
@@ -153,14 +155,14 @@ pub enum Event<'a> {
         /// The frame.
         text: &'a str,
     },
-    /// A connection is about to be closed. Before the close frame is given to the socket; nothing is written behind it.
+    /// A connection is about to end. Before the close frame is given to the socket; nothing is written behind it.
     Closing {
         /// The connection.
         session: SessionId,
         /// The head of the ring when the writer last asked its feed; 0 for a connection that has joined nothing.
         head: ServerSeq,
-        /// How.
-        close: &'a Close,
+        /// How; `None` where there is nobody to read a close frame.
+        close: Option<&'a Close>,
     },
     /// Nothing of a connection runs any more. After.
     Left {

@@ -13,6 +13,8 @@ mod kill;
 mod lifecycle;
 mod page;
 mod slow;
+#[path = "../traced.rs"]
+mod traced;
 mod transport;
 mod version1;
 mod version2;

@@ -86,9 +86,15 @@ impl Writer {
     /// Speaks until the session ends. True if a close frame was sent.
     pub(super) async fn run(mut self) -> bool {
         let end = self.until_end().await;
-        let was_closed = match &end {
-            End::Close(close) => self.close(close).await,
-            End::Gone => false,
+        let (session, head) = (self.session, self.asked_at);
+        let close = match &end {
+            End::Close(close) => Some(close),
+            End::Gone => None,
+        };
+        self.context.observe(|| Event::Closing { session, head, close });
+        let was_closed = match close {
+            Some(close) => self.close(close).await,
+            None => false,
         };
         // Now the reader may stop as well.
         self.ending.end(end);
@@ -118,8 +124,6 @@ impl Writer {
     async fn close(&mut self, close: &Close) -> bool {
         debug!(session = self.session.0, doc = %self.doc, code = close.code.number(), close.reason, "closing");
         self.context.metrics.closed(close.code.number(), close.reason);
-        let (session, head) = (self.session, self.asked_at);
-        self.context.observe(|| Event::Closing { session, head, close });
         let sent = timeout(self.context.config.timeouts.close, self.sink.send(close_message(close))).await;
         sent.is_ok_and(|sent| sent.is_ok())
     }
@@ -226,14 +230,14 @@ impl Writer {
         self.context.metrics.log_reads.inc();
         let (doc, head) = (self.doc.clone(), self.ring.lock().head());
         let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
-        let session = self.session;
+        let (session, asked_at) = (self.session, self.asked_at);
         let records = match read {
             Some(Ok(records)) if !records.is_empty() => {
-                self.context.observe(|| Event::LogRead { session, after, records: Some(&records) });
+                self.context.observe(|| Event::LogRead { session, head: asked_at, after, records: Some(&records) });
                 records
             }
             Some(Err(StoreError::Truncated { .. })) => {
-                self.context.observe(|| Event::LogRead { session, after, records: None });
+                self.context.observe(|| Event::LogRead { session, head: asked_at, after, records: None });
                 self.feed.iter_mut().for_each(Feed::truncated);
                 return Ok(());
             }

@@ -18,7 +18,7 @@ impl Traced {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trace");
-        Self { recorder: Arc::new(Recorder::create(&path).unwrap()), path, _dir: dir }
+        Self { recorder: Arc::new(Recorder::open(&path).unwrap()), path, _dir: dir }
     }
 
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
@@ -39,5 +39,5 @@ impl Drop for Traced {
 
 /// The traces of servers on one store, one after the other, must be explained.
 pub(crate) fn explained<P: AsRef<Path>>(paths: &[P]) -> Explained {
-    validate_files(paths).unwrap_or_else(|unexplained| panic!("{unexplained}"))
+    validate_files(paths).unwrap_or_else(|(unexplained, story)| panic!("{unexplained}\n{story}"))
 }

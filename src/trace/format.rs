@@ -372,7 +372,10 @@ mod tests {
             Event::Step {
                 life: 1,
                 fed: Fed::Message(SessionId(2), Sum::of(b"x")),
-                came: vec![Came::Append(ServerSeq(1), ServerSeq(1)), Came::Close(SessionId(3), 4001, "taken_over".into())],
+                came: vec![
+                    Came::Append(ServerSeq(1), ServerSeq(1)),
+                    Came::Close(SessionId(3), 4001, "taken_over".into()),
+                ],
             },
             Event::Step { life: 1, fed: Fed::AppendFailed, came: Vec::new() },
             Event::Appending { group: vec![Handed { doc: Cow::Owned(doc), expected: ServerSeq(0), records }] },
@@ -391,8 +394,15 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_refused() {
-        for text in ["", "{}", "[]", r#"{"n":1}"#, r#"{"stopped":{},"n":1}"#, r#"{"n":1,"other":{}}"#, r#"{"n":1,"stopped":{"a":1}}"#]
-        {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"n":1}"#,
+            r#"{"stopped":{},"n":1}"#,
+            r#"{"n":1,"other":{}}"#,
+            r#"{"n":1,"stopped":{"a":1}}"#,
+        ] {
             assert!(Line::parse(text).is_err(), "{text}");
         }
         assert!(Line::parse(r#"{"n":1,"stopped":{},"stopped":{}}"#).is_err());

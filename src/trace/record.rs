@@ -8,8 +8,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -69,17 +69,19 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Records into a file, which is made, or emptied if it is there. Only its owner may read it: what clients say,
+    /// Records into a file: behind what it holds, or into a new one that only its owner may read. For what clients say,
     /// their secrets included, is in it.
     ///
     /// # Errors
-    /// The file cannot be made, or the thread not started.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    /// The file cannot be written, or the thread not started.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.read(true).append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Self::into(options.open(path)?, BUFFER_BYTES_MAX)
+        let mut file = options.open(path)?;
+        end_last_line(&mut file)?;
+        Self::into(file, BUFFER_BYTES_MAX)
     }
 
     /// Records into anything, with at most so many bytes waiting.
@@ -225,6 +227,16 @@ impl Queue {
     }
 }
 
+/// A process that was killed may have left a piece of a line.
+fn end_last_line(file: &mut File) -> io::Result<()> {
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,8 +271,7 @@ mod tests {
     fn a_disk_that_does_not_keep_up_ends_the_trace_and_nobody_waits() {
         let (open, gate) = std::sync::mpsc::channel();
         let written = Arc::default();
-        let recorder =
-            Recorder::into(Disk { written: Arc::clone(&written), gate, room: usize::MAX }, 1000).unwrap();
+        let recorder = Recorder::into(Disk { written: Arc::clone(&written), gate, room: usize::MAX }, 1000).unwrap();
         for _ in 0..1000 {
             recorder.observe(&Told::Stopping);
         }
@@ -287,13 +298,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_written_before_the_end() {
+    fn what_was_told_is_written_behind_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trace");
-        let recorder = Recorder::create(&path).unwrap();
+        std::fs::write(&path, "{\"n\":0,\"tra").unwrap();
+        let recorder = Recorder::open(&path).unwrap();
         recorder.observe(&Told::Stopping);
         recorder.observe(&Told::Stopped);
         drop(recorder);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":0,\"stopping\":{}}\n{\"n\":1,\"stopped\":{}}\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"n\":0,\"tra\n{\"n\":0,\"stopping\":{}}\n{\"n\":1,\"stopped\":{}}\n");
     }
 }

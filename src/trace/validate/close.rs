@@ -108,7 +108,9 @@ impl Session {
             _ if self.early_error.is_some() => self.early_error.is_some_and(|reject| is(&reject.close(), frame)),
             Some(Inbound::Message(ClientMessage::Hello(hello))) => {
                 let is_told = hello.v2.is_none();
-                shutdown || is_told && [Reject::Overloaded, Reject::DocumentStopped].iter().any(|reject| is(&reject.close(), frame))
+                shutdown
+                    || is_told
+                        && [Reject::Overloaded, Reject::DocumentStopped].iter().any(|reject| is(&reject.close(), frame))
             }
             Some(Inbound::Message(_)) => false,
             Some(Inbound::Refused(reject, _)) => is(&reject.close(), frame),

@@ -64,7 +64,8 @@ impl Kept {
     pub(super) fn judge_read(&self, after: ServerSeq, records: &[Arc<Entry>]) -> Judged {
         let mut before = after;
         for (index, entry) in records.iter().enumerate() {
-            let fits = if index == 0 { entry.before() <= before && entry.last() > before } else { entry.before() == before };
+            let fits =
+                if index == 0 { entry.before() <= before && entry.last() > before } else { entry.before() == before };
             if !fits {
                 let what = format!("the store gave number {} behind number {before}", entry.first);
                 return Err(Wrong::of(Property::SequenceMonotone, what).at(entry.first, entry.last()));

@@ -125,7 +125,9 @@ impl Life {
                 let what = format!("the document was told of a failure, and the store has confirmed {head}");
                 Err(Wrong::of(Property::NoLostOps, what).at(*head, *head))
             }
-            None if self.collected.is_empty() => Err(Wrong::new("the document was told of a failure without an append")),
+            None if self.collected.is_empty() => {
+                Err(Wrong::new("the document was told of a failure without an append"))
+            }
             // What was handed over and never taken up reads as a failure, too.
             _ => Ok(()),
         }
@@ -147,7 +149,8 @@ impl Life {
             before = entry.last();
         }
         if entries.is_empty() || expected != self.state.content().head {
-            let what = format!("records were handed over behind {expected}, and {} is durable", self.state.content().head);
+            let what =
+                format!("records were handed over behind {expected}, and {} is durable", self.state.content().head);
             return Err(Wrong::of(Property::SequenceMonotone, what).at(first, last));
         }
         self.flight = Some(Flight { entries, result: None });

@@ -18,6 +18,7 @@ mod life;
 mod replay;
 mod session;
 mod shelf;
+mod story;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -29,6 +30,7 @@ use super::format::{Event, FORMAT, Line};
 
 pub use fault::{About, Fault};
 pub use replay::Counts;
+pub use story::{Story, story};
 
 /// What became of a validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,9 @@ pub struct Validator {
     line: u64,
     next: u64,
     lost: Option<String>,
+    /// The last line is no event: that is in order only if its process was killed, and so nothing of it follows.
+    torn: Option<Unexplained>,
+    is_cut: Option<String>,
 }
 
 impl Validator {
@@ -73,25 +78,31 @@ impl Validator {
     /// [`Unexplained`].
     pub fn line(&mut self, text: &str) -> Result<(), Unexplained> {
         self.line += 1;
-        let line = Line::parse(text);
-        if self.line == 1 && !matches!(&line, Ok(Line { event: Event::Trace(_), .. })) {
-            let why = "it does not begin as a trace does".to_owned();
-            return Err(Unexplained::Nonsense { file: self.file, why });
-        }
-        let Line { n, event } = line.map_err(|error| self.fault(Wrong::new(format!("this is no event: {error}")), None))?;
+        let line = match Line::parse(text) {
+            Ok(line) if self.line > 1 || matches!(line.event, Event::Trace(_)) => line,
+            Err(error) if self.line > 1 => {
+                let torn = self.fault(Wrong::new(format!("this is no event: {error}")), None);
+                return self.torn.replace(torn).map_or(Ok(()), Err);
+            }
+            Ok(_) | Err(_) => return Err(self.nonsense("it does not begin as a trace does".to_owned())),
+        };
+        let Line { n, event } = line;
         if let Event::Trace(header) = &event {
             if header.format != FORMAT {
                 let why = format!("it is of format {}, and this program reads format {FORMAT}", header.format);
-                return Err(Unexplained::Nonsense { file: self.file, why });
+                return Err(self.nonsense(why));
             }
-            self.next = if self.line == 1 { 0 } else { self.next };
+            self.end_process();
+        }
+        if let Some(torn) = self.torn.take() {
+            return Err(torn);
         }
         if n != self.next {
             let what = format!("the line has number {n}, and number {} is next: lines are missing or moved", self.next);
             return Err(self.fault(Wrong::new(what), Some(&event)));
         }
         self.next += 1;
-        if self.lost.is_some() && self.line > 1 {
+        if self.lost.is_some() {
             return Err(self.fault(Wrong::new("a line stands behind the end of the trace"), None));
         }
         match (&event, &mut self.replay) {
@@ -108,6 +119,10 @@ impl Validator {
         Ok(())
     }
 
+    fn nonsense(&self, why: String) -> Unexplained {
+        Unexplained::Nonsense { file: self.file, why }
+    }
+
     fn fault(&self, wrong: Wrong, event: Option<&Event<'_>>) -> Unexplained {
         let mut about = event.and_then(|event| Some(self.replay.as_ref()?.about(event))).unwrap_or_default();
         about.numbers = wrong.numbers;
@@ -116,59 +131,79 @@ impl Validator {
         Unexplained::Fault(Box::new(Fault { file: self.file, line: self.line, property, what, about }))
     }
 
-    /// A file is at its end: another process on the same store may follow.
-    fn end_file(&mut self, is_cut: bool, cut: &mut Option<String>) {
-        let has_stopped = self.replay.as_ref().is_some_and(|replay| replay.has_stopped);
-        if !has_stopped || is_cut {
-            let why = match self.lost.take() {
-                Some(why) => format!("recording ended early: {why}"),
-                None if is_cut => "the last line is cut off".to_owned(),
-                None => "the server did not end in order".to_owned(),
+    /// Nothing more comes of the process that wrote so far, if there was one.
+    fn end_process(&mut self) {
+        let (torn, lost) = (self.torn.take(), self.lost.take());
+        self.next = 0;
+        let Some(replay) = &self.replay else { return };
+        if !replay.has_stopped {
+            let why = match (lost, torn) {
+                (Some(why), _) => format!("recording ended early: {why}"),
+                (None, Some(_)) => "a process ended in the middle of a line".to_owned(),
+                (None, None) => "a process did not end in order".to_owned(),
             };
-            cut.get_or_insert(why);
+            self.is_cut.get_or_insert(why);
         }
-        (self.file, self.line, self.lost) = (self.file + 1, 0, None);
+    }
+
+    /// The file is at its end; another may follow. A last line without an end may be a piece of one.
+    fn end_file(&mut self, has_end: bool) -> Result<(), Unexplained> {
+        if self.line == 0 {
+            return Err(self.nonsense("it is empty".to_owned()));
+        }
+        if let Some(torn) = self.torn.take_if(|_| has_end) {
+            return Err(torn);
+        }
+        self.end_process();
+        (self.file, self.line) = (self.file + 1, 0);
+        Ok(())
     }
 }
 
-/// Judges traces: of one process, or of processes that served from the same store one after the other.
+/// Judges traces: of processes that served from the same store, one after the other.
 ///
 /// # Errors
 /// [`Unexplained`] names the first event that nothing explains.
 pub fn validate<R: BufRead>(files: impl IntoIterator<Item = io::Result<R>>) -> Result<Explained, Unexplained> {
-    let (mut validator, mut cut) = (Validator::default(), None);
-    let mut bytes = Vec::new();
+    let mut validator = Validator::default();
     for (index, file) in files.into_iter().enumerate() {
-        let nonsense = |error: io::Error| Unexplained::Nonsense { file: index, why: error.to_string() };
-        let mut file = file.map_err(nonsense)?;
-        let mut is_cut = false;
-        loop {
-            bytes.clear();
-            if file.read_until(b'\n', &mut bytes).map_err(nonsense)? == 0 {
-                break;
-            }
-            let line = bytes.strip_suffix(b"\n");
-            let text = String::from_utf8_lossy(line.unwrap_or(&bytes));
-            // A process that was killed leaves a piece of a line, and nothing behind it.
-            if line.is_none() && validator.line > 0 && Line::parse(&text).is_err() {
-                is_cut = true;
-                break;
-            }
-            validator.line(&text)?;
-        }
-        if validator.line == 0 {
-            return Err(Unexplained::Nonsense { file: index, why: "it is empty".to_owned() });
-        }
-        validator.end_file(is_cut, &mut cut);
+        let unreadable = |error: io::Error| Unexplained::Nonsense { file: index, why: error.to_string() };
+        let has_end = each_line(file.map_err(unreadable)?, unreadable, |_, text| validator.line(text))?;
+        validator.end_file(has_end)?;
     }
-    let counts = validator.replay.map(|replay| replay.counts).unwrap_or_default();
-    Ok(Explained { counts, is_cut: cut })
+    let Validator { replay, is_cut, .. } = validator;
+    Ok(Explained { counts: replay.map(|replay| replay.counts).unwrap_or_default(), is_cut })
+}
+
+/// Hands over each line with its number from 1 on; answers whether the last one has an end.
+fn each_line<R: BufRead, E>(
+    mut file: R,
+    unreadable: impl Fn(io::Error) -> E,
+    mut take: impl FnMut(u64, &str) -> Result<(), E>,
+) -> Result<bool, E> {
+    let (mut bytes, mut has_end) = (Vec::new(), true);
+    for number in 1.. {
+        bytes.clear();
+        if file.read_until(b'\n', &mut bytes).map_err(&unreadable)? == 0 {
+            break;
+        }
+        has_end = bytes.pop_if(|last| *last == b'\n').is_some();
+        take(number, &String::from_utf8_lossy(&bytes))?;
+    }
+    Ok(has_end)
 }
 
 /// Judges the traces in files, and tells the story of what nothing explains.
 ///
 /// # Errors
-/// [`Unexplained`].
-pub fn validate_files<P: AsRef<Path>>(paths: &[P]) -> Result<Explained, Unexplained> {
-    validate(paths.iter().map(|path| File::open(path).map(BufReader::new)))
+/// [`Unexplained`], and the story of the fault, if it is one.
+pub fn validate_files<P: AsRef<Path>>(paths: &[P]) -> Result<Explained, (Unexplained, Story)> {
+    let open = || paths.iter().map(|path| File::open(path).map(BufReader::new));
+    validate(open()).map_err(|unexplained| {
+        let story = match &unexplained {
+            Unexplained::Fault(fault) => story(fault, open()),
+            Unexplained::Nonsense { .. } => Story::default(),
+        };
+        (unexplained, story)
+    })
 }

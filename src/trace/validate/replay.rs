@@ -161,16 +161,24 @@ impl Replay {
             Event::Appended { outcome } => self.appended(outcome),
             Event::Joining { session, doc, life } => self.joining(*session, doc, *life),
             Event::Received { session, what } => self.received(*session, what),
-            Event::Idle { session, head } => self.of_session(*session, |session, life, limits| session.idle(life, *head, limits)),
-            Event::LogRead { session, head, after, records } => self.log_read(*session, (*head, *after), records.as_deref()),
+            Event::Idle { session, head } => {
+                self.of_session(*session, |session, life, limits| session.idle(life, *head, limits))
+            }
+            Event::LogRead { session, head, after, records } => {
+                self.log_read(*session, (*head, *after), records.as_deref())
+            }
             Event::Writing { session, head, what } => self.writing(*session, *head, what),
-            Event::Closing { session, head, close } => self.closing(*session, *head, close.as_ref().map(|(code, reason)| (*code, &**reason))),
+            Event::Closing { session, head, close } => {
+                self.closing(*session, *head, close.as_ref().map(|(code, reason)| (*code, &**reason)))
+            }
             Event::Left { session } => self.left(*session),
         }
     }
 
     fn life(&mut self, life: u64) -> Judged<&mut Life> {
-        self.lives.get_mut(&life).ok_or_else(|| Wrong::new(format!("life {life} of a document has not begun, or is over")))
+        self.lives
+            .get_mut(&life)
+            .ok_or_else(|| Wrong::new(format!("life {life} of a document has not begun, or is over")))
     }
 
     fn kept(&mut self, doc: &DocId) -> &mut Kept {
@@ -298,9 +306,7 @@ impl Replay {
     fn session_of(&mut self, session: SessionId, life: u64) -> Judged<&mut Session> {
         let found = self.sessions.get_mut(&session);
         let what = format!("the document was fed something of connection {}, which has not joined it", session.0);
-        found
-            .filter(|found| found.is_of(life))
-            .ok_or_else(|| Wrong::of(Property::Isolation, what))
+        found.filter(|found| found.is_of(life)).ok_or_else(|| Wrong::of(Property::Isolation, what))
     }
 
     /// Lets go of what can no longer be read, of the entries that were cut off.
@@ -410,7 +416,8 @@ impl Replay {
     }
 
     fn answered(&mut self, doc: &DocId, answer: Answer) -> Judged {
-        let Some(flight) = self.live.get(doc).and_then(|life| self.lives.get_mut(life)).and_then(|life| life.flight.as_mut())
+        let Some(flight) =
+            self.live.get(doc).and_then(|life| self.lives.get_mut(life)).and_then(|life| life.flight.as_mut())
         else {
             return Err(Wrong::new(format!("the store answers {doc}, of which nothing is under way")));
         };
@@ -419,7 +426,8 @@ impl Replay {
         let kept = self.kept.entry(doc.clone()).or_default();
         match answer {
             Answer::Written(head) => {
-                let (first, last) = (entries.first().map(|entry| entry.before()), entries.last().map(|entry| entry.last()));
+                let (first, last) =
+                    (entries.first().map(|entry| entry.before()), entries.last().map(|entry| entry.last()));
                 if first != Some(kept.head) || last != Some(head) {
                     let what = format!("the store has confirmed {head}, and {} was durable before", kept.head);
                     return Err(Wrong::of(Property::SequenceMonotone, what).at(head, head));
@@ -458,7 +466,8 @@ impl Replay {
 
     /// Judges an event of a connection that has joined.
     fn of_session(&mut self, id: SessionId, judge: impl FnOnce(&mut Session, &Life, &Limits) -> Judged) -> Judged {
-        let session = self.sessions.get_mut(&id).ok_or_else(|| Wrong::new(format!("there is no connection {}", id.0)))?;
+        let session =
+            self.sessions.get_mut(&id).ok_or_else(|| Wrong::new(format!("there is no connection {}", id.0)))?;
         let life = session.joined.as_ref().and_then(|(_, life)| self.lives.get(life));
         let life = life.ok_or_else(|| Wrong::of(Property::Isolation, "the connection has joined nothing"))?;
         judge(session, life, &self.limits)

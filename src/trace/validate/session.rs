@@ -158,7 +158,9 @@ impl Session {
         match (inbound, &self.joined, &self.first) {
             (Some(inbound), Some(_), _) => self.inbox.push_back(inbound),
             (inbound, None, None) => self.first = inbound.map(|inbound| early(inbound, what, limits)),
-            (_, None, Some(_)) => return Err(Wrong::new("more than one message was read before the first was answered")),
+            (_, None, Some(_)) => {
+                return Err(Wrong::new("more than one message was read before the first was answered"));
+            }
             (None, Some(_), _) => {}
         }
         Ok(())
@@ -198,7 +200,9 @@ impl Session {
             Some(Inbound::Refused(arrived, number)) if (arrived, number) == (reject, message) => {
                 Ok(Input::Refused { session: self.id, reject, message })
             }
-            _ => Err(Wrong::of(Property::NoLostOps, format!("{} was refused, and nothing arrived to be", reject.code()))),
+            _ => {
+                Err(Wrong::of(Property::NoLostOps, format!("{} was refused, and nothing arrived to be", reject.code())))
+            }
         }
     }
 
@@ -230,7 +234,9 @@ impl Session {
             (ToWriter::Join(plan), _) => *feed = Some(Feed::joined(plan)),
             (ToWriter::Answer(after, message), Some(feed)) => feed.answer(after, message),
             (ToWriter::Refuse(after, error, close), Some(feed)) => feed.refuse(after, error, close),
-            (ToWriter::Refuse(after, error, close), None) => *feed = Some(Feed::refused(doc.clone(), after, error, close)),
+            (ToWriter::Refuse(after, error, close), None) => {
+                *feed = Some(Feed::refused(doc.clone(), after, error, close))
+            }
             (ToWriter::Discard(after), Some(feed)) => feed.discard(after),
             (ToWriter::Answer(..) | ToWriter::Discard(_), None) => {}
         }

@@ -13,6 +13,7 @@ mod kill;
 mod lifecycle;
 mod page;
 mod slow;
+mod trace;
 #[path = "../traced.rs"]
 mod traced;
 mod transport;

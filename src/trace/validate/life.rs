@@ -230,12 +230,17 @@ impl Life {
         self.snapshot.take_if(|(_, result)| *result == Some(None));
     }
 
-    /// The life ends. Everything that was accepted must have been handed over, unless it stopped.
-    pub(super) fn end(&mut self) -> Judged {
+    /// The life ends. Everything that was accepted must have been handed over, and nobody use it any more; unless it
+    /// stopped, or the server does.
+    pub(super) fn end(&mut self, is_stopping: bool) -> Judged {
         self.has_ended = true;
         self.links.clear();
         if self.state.is_stopped() {
             return Ok(());
+        }
+        if self.state.session_count() > 0 && !is_stopping {
+            let what = format!("the document ends while {} connections use it", self.state.session_count());
+            return Err(Wrong::of(Property::OneInstance, what));
         }
         if let (Some(first), Some(last)) = (self.collected.front(), self.collected.back()) {
             let what = format!("{} to {} were accepted and never handed to the store", first.first, last.last());

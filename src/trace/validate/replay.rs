@@ -1,6 +1,6 @@
 //! A server, as its trace tells of it: documents, sessions, and the thread that commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fault::{About, Judged, Wrong};
@@ -25,6 +25,7 @@ pub(super) struct Replay {
     kept: BTreeMap<DocId, Kept>,
     /// Which life of a document is the one that there is.
     live: BTreeMap<DocId, u64>,
+    loading: BTreeSet<DocId>,
     lives: BTreeMap<u64, Life>,
     sessions: BTreeMap<SessionId, Session>,
     /// What was handed to the store last and not answered yet.
@@ -68,6 +69,7 @@ impl Replay {
             limits: Arc::new(header.limits.clone()),
             kept: BTreeMap::new(),
             live: BTreeMap::new(),
+            loading: BTreeSet::new(),
             lives: BTreeMap::new(),
             sessions: BTreeMap::new(),
             group: None,
@@ -90,6 +92,7 @@ impl Replay {
             kept.may_be_gone |= self.durability == Durability::Memory;
         }
         self.live.clear();
+        self.loading.clear();
         self.sessions.clear();
         (self.group, self.is_stopping, self.has_stopped) = (None, false, false);
         (self.durability, self.limits) = (header.durability, Arc::new(header.limits.clone()));
@@ -197,11 +200,15 @@ impl Replay {
         if self.live.contains_key(doc) {
             return Err(Wrong::of(Property::OneInstance, format!("{doc} is read from the store while it is loaded")));
         }
+        self.loading.insert(doc.clone());
         Ok(())
     }
 
     fn loaded(&mut self, life: u64, given: &Given<'_>) -> Judged {
-        self.loading(given.doc)?;
+        if !self.loading.remove(given.doc) {
+            let what = format!("{} was loaded, and not read since its last life", given.doc);
+            return Err(Wrong::of(Property::OneInstance, what));
+        }
         let (doc, limits) = (given.doc.clone(), Arc::clone(&self.limits));
         let numbers = (given.log_start, given.head);
         let content = self.kept(&doc).judge_load(given.snapshot, given.records, numbers, &limits)?;
@@ -277,10 +284,9 @@ impl Replay {
                 self.session_of(*session, number)?.feed_refusal(*reject, *message)
             }
             Fed::Closed(session) => {
-                let session = self.session_of(*session, number)?;
-                session.judge_closed()?;
-                session.was_closed = true;
-                Ok(Input::Closed(session.id))
+                let may_end = self.is_stopping || self.life(number)?.state.is_stopped();
+                self.session_of(*session, number)?.judge_closed(may_end)?;
+                Ok(Input::Closed(*session))
             }
             Fed::Durable(upto) => {
                 self.life(number)?.judge_durable(*upto)?;
@@ -340,8 +346,9 @@ impl Replay {
     }
 
     fn unloaded(&mut self, number: u64) -> Judged {
+        let is_stopping = self.is_stopping;
         let life = self.life(number)?;
-        let ended = life.end();
+        let ended = life.end(is_stopping);
         let doc = life.doc.clone();
         if self.live.get(&doc) == Some(&number) {
             self.live.remove(&doc);
@@ -503,17 +510,21 @@ impl Replay {
     }
 
     fn left(&mut self, id: SessionId) -> Judged {
-        let Some(mut session) = self.sessions.remove(&id) else { return Ok(()) };
+        let Some(mut session) = self.sessions.remove(&id).filter(|session| !session.has_left) else {
+            return Err(Wrong::new(format!("there is no connection {} that could be over", id.0)));
+        };
         let Some((_, number)) = session.joined else { return Ok(()) };
+        if !session.is_closing {
+            return Err(Wrong::new("a connection is over, and its writer has not ended it"));
+        }
         let Some(life) = self.lives.get_mut(&number) else { return Ok(()) };
         life.users = life.users.saturating_sub(1);
         if life.has_ended {
             if life.users == 0 {
                 self.lives.remove(&number);
             }
-        } else if life.links.contains(&id) || !session.was_closed {
+        } else if session.leave() {
             // The document is told of it in its own time.
-            session.leave();
             self.sessions.insert(id, session);
         }
         Ok(())

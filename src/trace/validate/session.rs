@@ -69,7 +69,7 @@ pub(super) struct Session {
     pub(super) is_closing: bool,
     pub(super) was_opened: bool,
     /// The document was told that it is gone.
-    pub(super) was_closed: bool,
+    was_closed: bool,
     /// Nothing of it runs any more; its document may not know yet.
     pub(super) has_left: bool,
     /// Whether it was told why it is refused, before it has joined.
@@ -108,11 +108,12 @@ impl Session {
         self.joined.as_ref().is_some_and(|(_, joined)| *joined == life)
     }
 
-    /// Nothing of it runs any more: what was to be written is of no concern.
-    pub(super) fn leave(&mut self) {
+    /// Nothing of it runs any more: what was to be written is of no concern. Whether the document is yet to be told.
+    pub(super) fn leave(&mut self) -> bool {
         (self.has_left, self.is_closing, self.feed) = (true, true, None);
         self.channel.clear();
         self.due.clear();
+        !self.was_closed
     }
 
     /// The lowest number that it may still ask for.
@@ -207,7 +208,13 @@ impl Session {
     }
 
     /// The document is told that the connection is gone: everything that arrived has been fed.
-    pub(super) fn judge_closed(&self) -> Judged {
+    pub(super) fn judge_closed(&mut self, may_end: bool) -> Judged {
+        if std::mem::replace(&mut self.was_closed, true) {
+            return Err(Wrong::new("the document was told twice that a connection is gone"));
+        }
+        if !self.is_deaf && !self.has_end() && !may_end {
+            return Err(Wrong::new("the document was told that a connection is gone, which nothing has ended"));
+        }
         if self.handed > 0 && !self.inbox.is_empty() {
             let what = format!("{} messages arrived and were never fed to the document", self.handed);
             return Err(Wrong::of(Property::NoLostOps, what));
@@ -235,7 +242,7 @@ impl Session {
             (ToWriter::Answer(after, message), Some(feed)) => feed.answer(after, message),
             (ToWriter::Refuse(after, error, close), Some(feed)) => feed.refuse(after, error, close),
             (ToWriter::Refuse(after, error, close), None) => {
-                *feed = Some(Feed::refused(doc.clone(), after, error, close))
+                *feed = Some(Feed::refused(doc.clone(), after, error, close));
             }
             (ToWriter::Discard(after), Some(feed)) => feed.discard(after),
             (ToWriter::Answer(..) | ToWriter::Discard(_), None) => {}

@@ -1,8 +1,7 @@
 //! The durable entries of one life of a document, and the ring as it stood at any of its heads.
 
-use std::cell::OnceCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::fault::{Judged, Wrong};
 use crate::id::{DocId, ServerSeq};
@@ -22,7 +21,7 @@ pub(super) struct Shown(Arc<Inner>);
 struct Inner {
     entry: Arc<Entry>,
     /// The sum of its version 2 frame, once somebody was sent it.
-    v2: OnceCell<Sum>,
+    v2: OnceLock<Sum>,
 }
 
 impl AsRef<Entry> for Shown {
@@ -33,7 +32,7 @@ impl AsRef<Entry> for Shown {
 
 impl Shown {
     pub(super) fn new(entry: Arc<Entry>) -> Self {
-        Self(Arc::new(Inner { entry, v2: OnceCell::new() }))
+        Self(Arc::new(Inner { entry, v2: OnceLock::new() }))
     }
 
     /// The sums of the frames that a session with everything up to `after` is sent of it.

@@ -139,7 +139,7 @@ impl Replay {
 
     /// Judges an event.
     pub(super) fn judge(&mut self, event: &Event<'_>) -> Judged {
-        if self.has_stopped {
+        if self.has_stopped && !is_of_connection(event) {
             return Err(Wrong::new("something happens behind the server's end"));
         }
         match event {
@@ -529,6 +529,19 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Whether a connection tells it: one that does not end in its time is left behind when the server ends.
+fn is_of_connection(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Received { .. }
+            | Event::Idle { .. }
+            | Event::LogRead { .. }
+            | Event::Writing { .. }
+            | Event::Closing { .. }
+            | Event::Left { .. }
+    )
 }
 
 /// A connection, which may be heard of for the first time.

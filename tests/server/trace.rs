@@ -233,17 +233,17 @@ fn durability_that_the_store_has_not_confirmed_is_refused() {
 #[test]
 fn an_input_that_was_lost_is_refused() {
     let mut lines = recorded();
-    // The step of the barrier, and its answer: the connection's next message shows that one was lost.
-    let barrier = place(&lines, |event| match event {
+    // The step of the resubmission, and its answer: the connection's next message shows that one was lost.
+    let resubmission = place(&lines, |event| match event {
         Event::Step { came, .. } => came.iter().any(|came| serde_json::to_value(came).unwrap()["answer"][1] == 13),
         _ => false,
     });
-    lines.remove(barrier);
-    let is_synced = |event: &Event<'_>| match event {
-        Event::Writing { what: Wrote::Message(text), .. } => text.contains("synced"),
+    lines.remove(resubmission);
+    let is_ack = |event: &Event<'_>| match event {
+        Event::Writing { what: Wrote::Message(text), .. } => text.contains("\"type\":\"ack\""),
         _ => false,
     };
-    lines.remove(place(&lines, is_synced));
+    lines.remove(place(&lines, is_ack));
     assert_eq!(refused(lines).property, Some(Property::NoLostOps));
 }
 

@@ -339,7 +339,8 @@ fn what_is_no_trace_is_nonsense() {
 /// Whether something of the trace depends on this line: without it, or with it twice, it is another story.
 fn matters(lines: &[Line<'_>], index: usize) -> bool {
     match &lines[index].event {
-        Event::Step { fed: Fed::Truncated(_), .. } => false,
+        // Nothing need come of these.
+        Event::Step { fed: Fed::Truncated(_) | Fed::Closed(_), .. } => false,
         Event::Step { .. }
         | Event::Loaded { .. }
         | Event::Appending { .. }

@@ -213,6 +213,28 @@ impl Feed {
         }
     }
 
+    /// What is left of it for somebody who will never be sent anything: how many answers wait.
+    #[cfg(feature = "world")]
+    pub(crate) fn stump(&self) -> Self {
+        let close = Close { code: CloseCode::GoingAway, reason: "shutdown" };
+        let nothing = ServerMessage::Synced { doc: self.doc.clone(), nonce: 0, server_seq: ServerSeq(0) };
+        let mut stump = Self::refused(self.doc.clone(), ServerSeq(0), None, close);
+        stump.answers.resize(self.answers.len(), (ServerSeq(0), nothing));
+        stump
+    }
+
+    /// The same feed without durable numbers that its cursor has passed, if it remembers such: they decide nothing any
+    /// more.
+    #[cfg(feature = "world")]
+    pub(crate) fn without_passed(&self, durable: ServerSeq) -> Option<Self> {
+        let is_passed = |number: ServerSeq| number > ServerSeq(0) && number <= self.cursor.min(durable);
+        if !is_passed(self.not_before) && !is_passed(self.covered) {
+            return None;
+        }
+        let kept = |number: ServerSeq| if is_passed(number) { ServerSeq(0) } else { number };
+        Some(Self { not_before: kept(self.not_before), covered: kept(self.covered), ..self.clone() })
+    }
+
     /// The version that the session speaks.
     pub fn version(&self) -> Version {
         self.version

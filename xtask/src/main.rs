@@ -1,8 +1,10 @@
 //! `cargo xtask`: the project's chores. It needs nothing but the standard library, so that it is built in a second.
 
 mod client;
+mod packages;
 mod shipped;
 mod steps;
+mod tiny;
 mod tools;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@
 //! the order of messages and the durability gate at once.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 
 use super::limits::Limits;
 use super::message::{Follows, MessageId, ServerMessage, Version};
@@ -54,6 +55,42 @@ pub enum Found<'a, T> {
     Fallen,
 }
 
+/// Where a feed finds what it is to say: the ring, or a picture of it.
+pub trait Shelf {
+    /// An entry.
+    type Item: AsRef<Entry> + Clone;
+
+    /// The last durable number.
+    fn head(&self) -> ServerSeq;
+
+    /// What comes behind `cursor`.
+    fn after(&self, cursor: ServerSeq) -> Found<'_, Self::Item>;
+}
+
+impl<T: AsRef<Entry> + Clone> Shelf for Ring<T> {
+    type Item = T;
+
+    fn head(&self) -> ServerSeq {
+        Self::head(self)
+    }
+
+    fn after(&self, cursor: ServerSeq) -> Found<'_, T> {
+        Self::after(self, cursor)
+    }
+}
+
+impl<P: Deref<Target: Shelf>> Shelf for P {
+    type Item = <P::Target as Shelf>::Item;
+
+    fn head(&self) -> ServerSeq {
+        (**self).head()
+    }
+
+    fn after(&self, cursor: ServerSeq) -> Found<'_, Self::Item> {
+        (**self).after(cursor)
+    }
+}
+
 impl<T: AsRef<Entry>> Ring<T> {
     /// An empty ring at `head`.
     pub fn new(head: ServerSeq, limits: &Limits) -> Self {
@@ -64,6 +101,11 @@ impl<T: AsRef<Entry>> Ring<T> {
     /// The last durable number.
     pub fn head(&self) -> ServerSeq {
         self.head
+    }
+
+    /// The number before its oldest entry: whoever has less has fallen off.
+    pub fn floor(&self) -> ServerSeq {
+        self.entries.front().map_or(self.head, |oldest| oldest.as_ref().before())
     }
 
     /// How many entries it holds.
@@ -245,6 +287,11 @@ impl Feed {
         self.cursor
     }
 
+    /// Whether the session has had everything at least once since it joined, or was last sent the state.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
     /// Queues an answer that depends on `after`.
     pub fn answer(&mut self, after: ServerSeq, message: ServerMessage) {
         self.answers.push_back((after, message));
@@ -294,7 +341,7 @@ impl Feed {
     }
 
     /// What the session is sent next. Moves the cursor; the caller sends what it is told before it asks again.
-    pub fn next<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+    pub fn next<S: Shelf>(&mut self, ring: &S, limits: &Limits) -> Next<S::Item> {
         let next = self.decide(ring, limits);
         let is_at_head = self.cursor >= ring.head() && ring.head() >= self.not_before;
         if self.phase == Phase::CatchingUp && is_at_head {
@@ -303,7 +350,7 @@ impl Feed {
         next
     }
 
-    fn decide<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+    fn decide<S: Shelf>(&mut self, ring: &S, limits: &Limits) -> Next<S::Item> {
         if let Some(close) = &self.closed {
             return Next::Close(close.clone());
         }

@@ -251,8 +251,11 @@ impl Hidden {
         }
     }
 
-    /// It has come.
-    pub(crate) fn advance(&mut self, at: usize, next: &Next) {
+    /// It has come, from a server that is this very state.
+    pub(crate) fn accept(&mut self, at: usize, next: &Next) {
+        if let Next::Message(message) = next {
+            is_same(&mut self.terms, message, message);
+        }
         let log = Self::log_of(&self.known, &self.log);
         if let Stage::Fed(feed) = &mut self.lines[at].stage {
             feed.advance(next, &log);

@@ -15,18 +15,22 @@ mod hidden;
 mod play;
 mod player;
 mod search;
+mod shrink;
 mod trace;
+mod write;
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::run::Target;
-use crate::transcript::Profile;
+use crate::outcome::Divergence;
+use crate::run::{Target, run};
+use crate::transcript::{Profile, Transcript};
 use act::{Act, Mix, script};
 use cast::Versions;
 use play::{About, Played, ask, play};
 use search::{Story, Verdict, judge};
+use shrink::shrink;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -115,14 +119,19 @@ impl fmt::Display for Sum {
 pub async fn explore(target: &Target, plan: &Plan, mut tell: impl FnMut(&Session)) -> Result<Explored, String> {
     let explorer = Explorer::new(target, plan).await?;
     let begun = Instant::now();
-    let mut sum = Sum::default();
+    let mut explored = Explored::default();
     for number in 0.. {
         let is_enough = plan.sessions.is_some_and(|sessions| number >= sessions);
         if is_enough || plan.time.is_some_and(|time| begun.elapsed() >= time) {
             break;
         }
-        let session = explorer.session(plan.seed.wrapping_add(number)).await?;
+        let seed = plan.seed.wrapping_add(number);
+        let mut session = explorer.session(seed).await?;
+        if let Judgement::Failed(failure) = &mut session.judgement {
+            explored.scenario = explorer.shrink(seed, failure).await?;
+        }
         tell(&session);
+        let sum = &mut explored.sum;
         match session.judgement {
             Judgement::Consistent => sum.consistent += 1,
             Judgement::Undecided(_) => sum.undecided += 1,
@@ -132,7 +141,7 @@ pub async fn explore(target: &Target, plan: &Plan, mut tell: impl FnMut(&Session
             }
         }
     }
-    Ok(Explored { sum, scenario: None })
+    Ok(explored)
 }
 
 /// A seed that no run had before.
@@ -140,6 +149,10 @@ pub fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 % 1_000_000_000_000
 }
+
+/// How often a failure is tried with fewer acts: as a scenario, and as a session.
+const CALM_TRIES: usize = 250;
+const HASTY_TRIES: usize = 30;
 
 struct Explorer<'a> {
     target: &'a Target,
@@ -179,8 +192,42 @@ impl<'a> Explorer<'a> {
         Ok(Session { seed, judgement })
     }
 
+    /// Shortens a failure, and tells it again as it then is: as a scenario if it does not need haste.
+    async fn shrink(&self, seed: u64, failure: &mut Failure) -> Result<Option<Scenario>, String> {
+        let acts = self.script(seed);
+        let name = format!("explored-{seed}");
+        let patience = Target { deadline: self.target.deadline / 4, ..self.target.clone() };
+        let write = |acts: &[Act]| write::scenario(acts, self.plan.clients, self.versions, &self.about, &name);
+        let fails = async |acts: &[Act]| divergence(&write(acts).ok()?.1, &patience).await;
+        if let Some(divergence) = fails(&acts).await {
+            let (acts, divergence) = shrink(&acts, divergence, CALM_TRIES, fails).await;
+            let steps = divergence.step.parse().unwrap_or(usize::MAX);
+            let (json, transcript) = write::cut(write(&acts)?.0, steps)?;
+            if let Some(divergence) = self::divergence(&transcript, self.target).await {
+                failure.story += &format!("shortened to {} acts, one after another:\n{divergence}\n", acts.len());
+                let json = serde_json::to_string_pretty(&json).map_err(|error| error.to_string())? + "\n";
+                return Ok(Some(Scenario { name, json }));
+            }
+        }
+        let fails = async |acts: &[Act]| match fault(&self.play(acts).await.ok()?) {
+            Fault::Found(story) => Some(story),
+            Fault::None | Fault::Undecided(_) => None,
+        };
+        let (acts, story) = shrink(&acts, failure.story.clone(), HASTY_TRIES, fails).await;
+        failure.story = format!("{story}it needs haste, so there is no scenario of it; {} acts were left\n", acts.len());
+        Ok(None)
+    }
+
     async fn play(&self, acts: &[Act]) -> Result<Played, String> {
         play(acts, self.plan.clients, self.versions, self.target, &self.about, self.is_plain).await
+    }
+}
+
+/// Where a server fails a scenario, if it does.
+async fn divergence(transcript: &Transcript, target: &Target) -> Option<Divergence> {
+    match run(transcript, target).await.verdict {
+        crate::outcome::Verdict::Fail(divergence) => Some(divergence),
+        _ => None,
     }
 }
 
@@ -241,8 +288,8 @@ fn told(played: &Played, story: &Story) -> String {
         let (sent, heard) = (wire.sent.get(*taken), wire.heard.get(*seen));
         if sent.is_some() || heard.is_some() {
             let _ = writeln!(text, "  {on}: → {} of {}, ← {} of {}", taken, wire.sent.len(), seen, wire.heard.len());
-            sent.iter().for_each(|sent| drop(writeln!(text, "     → {}", sent.text)));
-            heard.iter().for_each(|heard| drop(writeln!(text, "     ← {}", heard.raw)));
+            text.extend(sent.map(|sent| format!("     → {}\n", sent.text)));
+            text.extend(heard.map(|heard| format!("     ← {}\n", heard.raw)));
         }
     }
     text

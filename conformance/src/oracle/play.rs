@@ -58,6 +58,9 @@ pub(crate) async fn ask(target: &Target, is_version_2: bool) -> Result<About, St
     }
 }
 
+/// How often everybody is brought in at the end. Who is refused then has no way back.
+const ROUNDS_MAX: usize = 4;
+
 struct Play<'a> {
     target: &'a Target,
     limits: Arc<Limits>,
@@ -247,13 +250,22 @@ impl Play<'_> {
 
     /// Everybody comes in, and waits until all is quiet.
     async fn end(&mut self, clients: usize) -> Result<(), String> {
-        for round in 0..3 {
+        for _ in 0..ROUNDS_MAX {
+            let before = self.trace.connections.len();
             for of in 0..clients {
-                let is_barrier = round == 1 || round == 2 && self.cast.players[of].is_version_2;
-                let deeds = if is_barrier { self.cast.barrier(of) } else { self.cast.gather(of) };
+                let deeds = self.cast.gather(of);
                 if !self.carry_out(deeds).await? {
                     return Ok(());
                 }
+            }
+            for of in 0..clients {
+                let deeds = self.cast.barrier(of);
+                if !self.carry_out(deeds).await? {
+                    return Ok(());
+                }
+            }
+            if self.trace.connections.len() == before {
+                break;
             }
         }
         let head = self.cast.players.iter().map(|player| player.last_seen).max().unwrap_or(0);

@@ -254,6 +254,8 @@ impl Player {
         }
         let (first, id) = (self.highest + 1, self.id());
         self.mint(first, 2);
+        // Neither is named before the other has come back.
+        self.known.truncate(self.known.len() - 2);
         let child = json!({"type": "ins", "parent_id": [first, id], "id": [first + 1, id], "value": "2"});
         let parent = json!({"type": "ins", "parent_id": [0, "root"], "id": [first, id], "value": "1"});
         vec![self.send(&child), self.send(&parent)]
@@ -385,7 +387,13 @@ impl Player {
             if let (Some(lamport), Some(replica), Some(value)) =
                 (edit["id"][0].as_u64(), edit["id"][1].as_str(), edit["value"].as_str())
             {
-                self.learn(lamport, replica, value.chars().count() as u64);
+                let parent = (edit["parent_id"][0].as_u64().unwrap_or(0), edit["parent_id"][1].as_str().unwrap_or_default());
+                let length = value.chars().count() as u64;
+                self.highest = self.highest.max(lamport + length - 1);
+                // What waits is no element yet, and is not named.
+                if parent.0 == 0 || self.known.contains(&(parent.0, parent.1.to_owned())) {
+                    self.learn(lamport, replica, length);
+                }
             }
         }
     }
@@ -404,6 +412,8 @@ impl Player {
         self.last_seen = number;
         self.has_joined = true;
         if !self.is_version_2 {
+            // An empty text may stand for deleted elements, whose ids are gone.
+            self.replica.take_if(|_| number > 0 && message["full_text"] == "");
             return;
         }
         self.term = message["term"].as_str().map(str::to_owned);

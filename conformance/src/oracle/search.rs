@@ -392,8 +392,13 @@ impl Search<'_> {
     fn is_timely(&self, state: &Hidden, at: usize) -> bool {
         let line = &state.lines[at];
         let is_new = line.taken == 0;
+        let is_queued = |nonce: u64| {
+            let is_it = |answer: &ServerMessage| matches!(answer, ServerMessage::Synced { nonce: queued, .. } if *queued == nonce);
+            state.feed(at).is_some_and(|feed| feed.answers().any(is_it))
+        };
         self.wire(at).heard[line.seen..].iter().all(|heard| match &heard.message {
             Ok(ServerMessage::HelloAck(ack)) if is_new => ack.server_seq >= state.head(),
+            Ok(ServerMessage::Synced { nonce, server_seq, .. }) => *server_seq >= state.head() || is_queued(*nonce),
             _ => true,
         })
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import binascii
+import contextlib
 import hashlib
 import struct
 
@@ -158,7 +158,7 @@ class WebSocket:
         if not self._close_sent:
             self._close_sent = True
             await self.send_frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason.encode())
-            with contextlib.suppress(OSError):  # the peer may be gone already
+            with contextlib.suppress(OSError):  # the peer may have cut the connection meanwhile
                 self._writer.write_eof()
 
     async def discard(self) -> None:

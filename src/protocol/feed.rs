@@ -332,10 +332,15 @@ impl Feed {
         self.phase == Phase::NeedsResync
     }
 
+    /// Whether an answer or refusal comes before the next entry.
+    pub fn has_due_answer(&self) -> bool {
+        self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
+            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor)
+    }
+
     /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.
     pub fn is_idle<T: AsRef<Entry>>(&self, ring: &Ring<T>) -> bool {
-        let is_due = self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
-            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor);
+        let is_due = self.has_due_answer();
         let is_at_head = self.phase == Phase::Live && self.greeting.is_none() && !is_due && self.cursor >= ring.head();
         self.closed.is_none() && (ring.head() < self.not_before || is_at_head)
     }
@@ -363,10 +368,11 @@ impl Feed {
         if self.phase == Phase::NeedsResync {
             return Next::Resync;
         }
-        if let Some(answer) = self.due_answer() {
-            return answer;
-        }
         loop {
+            // Asked again behind every entry that is passed over: an answer keeps its place among those to own operations.
+            if let Some(answer) = self.due_answer() {
+                return answer;
+            }
             return match ring.after(self.cursor) {
                 Found::Entry(entry) => match self.take(entry, limits) {
                     Next::Idle => continue,

@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
     }
 
     fn progress(&self) -> String {
-        let Stats { executions, coverage, features, time, quiet } = self.stats;
+        let Stats { executions, coverage, features, time, quiet, .. } = self.stats;
         let (time, quiet) = (time.as_secs_f64() / 60.0, quiet.as_secs_f64() / 60.0);
         format!(
             "{:<14} {time:>6.1} min {executions:>11} executions, coverage {} (+{}), features {} (+{}), quiet for {quiet:.1} min",

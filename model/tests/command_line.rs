@@ -105,7 +105,10 @@ fn a_ladder_skips_what_is_noted_as_complete() {
 #[test]
 fn a_graph_names_every_state_before_an_edge_leads_to_it() {
     let file = scratch("graph.jsonl");
-    assert_eq!(code(&["graph", "sync", "--clients", "1", "--breaks", "1", "--output", file.to_str().unwrap()]), 0);
+    assert_eq!(
+        code(&["graph", "sync", "--clients", "1", "--breaks", "1", "--unreduced", "--output", file.to_str().unwrap()]),
+        0
+    );
     let written = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (mut states, mut edges, mut kinds) = (0, 0, std::collections::BTreeSet::new());
@@ -123,7 +126,7 @@ fn a_graph_names_every_state_before_an_edge_leads_to_it() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["edit", "fault", "progress"]);
     let last = lines.last().unwrap();
     assert_eq!((&last["states"], &last["edges"], &last["complete"]), (&states.into(), &edges.into(), &true.into()));
-    let output = model(&["check", "sync", "--clients", "1", "--breaks", "1", "--json"]);
+    let output = model(&["check", "sync", "--clients", "1", "--breaks", "1", "--unreduced", "--json"]);
     let checked: Value = serde_json::from_str(text(&output).trim()).unwrap();
     assert_eq!(checked["unique_states"], states);
     assert_eq!(code(&["graph", "sync", "--max-states", "10"]), 3);
@@ -150,7 +153,7 @@ fn a_saved_path_is_replayed_and_a_wrong_one_is_refused_at_its_step() {
         let output = model(&["replay", file.to_str().unwrap()]);
         (output.status.code().unwrap(), text(&output), String::from_utf8(output.stderr).unwrap())
     };
-    let good = r#"{"Connect":0},{"Up":1},{"Insert":[0,0]},{"Send":1},{"Deliver":1}"#;
+    let good = r#"{"Connect":0},{"Up":1001},{"Insert":[0,0]},{"Send":1001},{"Deliver":1001}"#;
     let (code, text, _) = replay(good, "null");
     assert_eq!(code, 0);
     assert!(text.contains("3. client A types \"a\" at 0") && text.contains("Nothing is violated."), "{text}");

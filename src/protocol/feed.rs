@@ -255,6 +255,28 @@ impl Feed {
         }
     }
 
+    /// What is left of it for somebody who will never be sent anything: how many answers wait.
+    #[cfg(feature = "world")]
+    pub(crate) fn stump(&self) -> Self {
+        let close = Close { code: CloseCode::GoingAway, reason: "shutdown" };
+        let nothing = ServerMessage::Synced { doc: self.doc.clone(), nonce: 0, server_seq: ServerSeq(0) };
+        let mut stump = Self::refused(self.doc.clone(), ServerSeq(0), None, close);
+        stump.answers.resize(self.answers.len(), (ServerSeq(0), nothing));
+        stump
+    }
+
+    /// The same feed without durable numbers that its cursor has passed, if it remembers such: they decide nothing any
+    /// more.
+    #[cfg(feature = "world")]
+    pub(crate) fn without_passed(&self, durable: ServerSeq) -> Option<Self> {
+        let is_passed = |number: ServerSeq| number > ServerSeq(0) && number <= self.cursor.min(durable);
+        if !is_passed(self.not_before) && !is_passed(self.covered) {
+            return None;
+        }
+        let kept = |number: ServerSeq| if is_passed(number) { ServerSeq(0) } else { number };
+        Some(Self { not_before: kept(self.not_before), covered: kept(self.covered), ..self.clone() })
+    }
+
     /// The version that the session speaks.
     pub fn version(&self) -> Version {
         self.version
@@ -310,10 +332,15 @@ impl Feed {
         self.phase == Phase::NeedsResync
     }
 
+    /// Whether an answer or refusal comes before the next entry.
+    pub fn has_due_answer(&self) -> bool {
+        self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
+            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor)
+    }
+
     /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.
     pub fn is_idle<T: AsRef<Entry>>(&self, ring: &Ring<T>) -> bool {
-        let is_due = self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
-            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor);
+        let is_due = self.has_due_answer();
         let is_at_head = self.phase == Phase::Live && self.greeting.is_none() && !is_due && self.cursor >= ring.head();
         self.closed.is_none() && (ring.head() < self.not_before || is_at_head)
     }
@@ -341,10 +368,11 @@ impl Feed {
         if self.phase == Phase::NeedsResync {
             return Next::Resync;
         }
-        if let Some(answer) = self.due_answer() {
-            return answer;
-        }
         loop {
+            // Asked again behind every entry that is passed over: an answer keeps its place among those to own operations.
+            if let Some(answer) = self.due_answer() {
+                return answer;
+            }
             return match ring.after(self.cursor) {
                 Found::Entry(entry) => match self.take(entry, limits) {
                     Next::Idle => continue,

@@ -4,6 +4,7 @@
 
 mod broken;
 mod command_line;
+mod explore;
 mod faults;
 mod faulty;
 mod process;

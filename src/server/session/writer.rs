@@ -138,10 +138,13 @@ impl Writer {
             _ = self.bell.changed(), if self.feed.is_some() => {}
             () = sleep(next_ping) => self.ping().await?,
         }
+        Ok(())
+    }
+
+    fn take_all(&mut self) {
         while let Ok(message) = self.from_document.try_recv() {
             self.take(message);
         }
-        Ok(())
     }
 
     fn take(&mut self, message: ToWriter) {
@@ -163,19 +166,22 @@ impl Writer {
 
     /// Sends what the feed has next, as one write. False if it has nothing.
     async fn advance(&mut self) -> Result<bool, End> {
-        let Some(feed) = &mut self.feed else { return Ok(false) };
         let (mut batch, mut rest) = (Vec::new(), None);
-        {
-            let ring = self.ring.lock();
+        let ring = Arc::clone(&self.ring);
+        let version = {
+            let ring = ring.lock();
             self.asked_at = ring.head();
+            // An answer was handed over before any later entry was published: taken under the lock, it cannot be overtaken.
+            self.take_all();
+            let Some(feed) = &mut self.feed else { return Ok(false) };
             while batch.len() < BATCH_MAX && rest.is_none() {
                 match feed.next(&ring, &self.context.limits) {
                     next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
                     next => rest = Some(next),
                 }
             }
-        }
-        let version = feed.version();
+            feed.version()
+        };
         if !batch.is_empty() {
             self.write_all(&batch, version).await?;
             self.free_places();
@@ -229,6 +235,8 @@ impl Writer {
         let internal = End::Close(Reject::DocumentStopped.close());
         self.context.metrics.log_reads.inc();
         let (doc, head) = (self.doc.clone(), self.ring.lock().head());
+        // Answers among what is read now: they were handed over before that head was published.
+        self.take_all();
         let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
         let (session, asked_at) = (self.session, self.asked_at);
         let records = match read {
@@ -258,11 +266,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Sends records of the log. False if the session needs the state in place of one of them.
+    /// Sends records of the log. False if something else comes first: an answer, or the state in place of one of them.
     async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         let (mut batch, version, mut goes_on) = (Vec::new(), feed.version(), true);
         for record in records {
+            if feed.has_due_answer() {
+                goes_on = false;
+                break;
+            }
             let entry = load::decode(&self.doc, record).map_err(|error| {
                 error!(doc = %self.doc, %error, "the log cannot be read");
                 End::Close(Reject::DocumentStopped.close())

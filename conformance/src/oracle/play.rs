@@ -200,8 +200,7 @@ impl Play<'_> {
             }
             if !self.next(on, deadline).await {
                 let within = self.target.deadline;
-                self.trace.silence =
-                    Some(format!("client {of} waits for {what} on connection {on}, within {within:?}"));
+                self.trace.silence = Some(format!("client {of} waits for {what} on connection {on}, within {within:?}"));
                 return;
             }
         }

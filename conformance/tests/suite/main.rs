@@ -12,7 +12,7 @@ mod proxy;
 mod reports;
 mod schema;
 mod steps;
-#[path = "../../../tests/traced.rs"]
+#[path = "../../../tests/traced/mod.rs"]
 mod traced;
 
 use std::net::SocketAddr;

@@ -276,9 +276,7 @@ impl Hidden {
         match (&heard.message, heard.close()) {
             (_, Some((code, reason))) => {
                 let is_reason_free = known.is_plain && feed.version == Version::V1;
-                end(feed, &log, |close| {
-                    code == Some(close.code.number()) && (is_reason_free || reason == close.reason)
-                })
+                end(feed, &log, |close| code == Some(close.code.number()) && (is_reason_free || reason == close.reason))
             }
             (Err(why), None) => Offer::Wrong(why.clone()),
             (Ok(ServerMessage::Resync(part)), None) if feed.version == Version::V2 => {

@@ -5,6 +5,8 @@
 //! [`World`](collab_engine::world::World) or a set of documents, and an action calls the shipped `step`.
 
 pub mod commands;
+#[cfg(feature = "drive")]
+pub mod drive;
 pub mod engine;
 #[cfg(feature = "mutants")]
 pub mod mutants;

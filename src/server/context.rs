@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::committer::Job;
 use super::config::Config;
+use super::control::Hooks;
 use super::metrics::Metrics;
 use crate::id::{SessionId, Term};
 use crate::protocol::limits::Limits;
@@ -36,6 +37,7 @@ pub(super) struct Context {
     /// Whether the store takes writes.
     pub(super) health: watch::Receiver<bool>,
     pub(super) stage: watch::Receiver<Stage>,
+    pub(super) hooks: Hooks,
     reads: Arc<Semaphore>,
     sessions: AtomicU64,
 }
@@ -48,10 +50,11 @@ impl Context {
         jobs: mpsc::Sender<Job>,
         health: watch::Receiver<bool>,
         stage: watch::Receiver<Stage>,
+        hooks: Hooks,
     ) -> Self {
         let limits = Arc::new(config.limits.clone());
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions: AtomicU64::new(0) }
+        Self { config, limits, store, metrics, jobs, health, stage, hooks, reads, sessions: AtomicU64::new(0) }
     }
 
     /// A name that no connection of this process has had.

@@ -194,7 +194,8 @@ impl Documents {
         let cut_short = || LoadError::CutShort { doc: doc.clone() };
         let restored = self.context.read(move |store| load::load(store, &name, &limits, &policy)).await;
         let Restored { content, log_start, history } = restored.ok_or_else(cut_short)??;
-        let term = fresh_term().map_err(|_| cut_short())?;
+        let given = self.context.hooks.term(doc);
+        let term = given.map_or_else(fresh_term, Ok).map_err(|_| cut_short())?;
         let (durability, limits) = (self.context.config.durability, Arc::clone(&self.context.limits));
         Ok((ServerState::new(doc.clone(), content, log_start, term, durability, limits), history))
     }

@@ -10,6 +10,7 @@
 //! - `documents`, `registry`: which documents are in memory
 //! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
 //! - `committer`, `load`, `history`: to the store and back
+//! - `control`: where a test may hold all this; nothing of it is in a server that is shipped
 
 // Clocks, sockets, threads and randomness are what a shell is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
@@ -18,6 +19,7 @@ mod accept;
 mod committer;
 mod config;
 mod context;
+mod control;
 mod document;
 mod documents;
 mod error;
@@ -40,6 +42,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::context::{Context, Stage};
+use self::control::Hooks;
 use self::documents::Documents;
 use self::http::App;
 use self::metrics::Metrics;
@@ -47,6 +50,8 @@ use self::origin::OriginRule;
 use crate::storage::Store;
 
 pub use config::{Config, SnapshotPolicy, Timeouts};
+#[cfg(feature = "control")]
+pub use control::{Controls, Poke, Report};
 pub use error::{LoadError, ServerError};
 
 /// Serves until `shutdown` is ready; then closes every connection, commits what is under way and returns. When it
@@ -61,6 +66,31 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
+    serve(config, store, listener, Hooks::default(), shutdown).await
+}
+
+/// As [`run`], and `controls` decides when the server does what.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(feature = "control")]
+pub async fn run_controlled(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    controls: Arc<Controls>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    serve(config, store, listener, Hooks::of(controls), shutdown).await
+}
+
+async fn serve(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    hooks: Hooks,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
     config.check().map_err(ServerError::Config)?;
     let address = listener.local_addr().map_err(|source| io("cannot tell the own address", source))?;
     let metrics = Arc::new(Metrics::new());
@@ -73,7 +103,7 @@ pub async fn run(
     };
     let connections_max = config.connections_max;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver));
+    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver, hooks));
     let documents = Documents::new(Arc::clone(&context));
     let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
     let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));

@@ -56,13 +56,18 @@ pub struct Replica {
     /// The first thing that it did and must not do.
     pub(super) violation: Option<Violation>,
     index: usize,
+    /// Stands behind each of its names.
+    tail: &'static str,
     identities: usize,
 }
 
+/// Makes a name long enough for the codec. It changes no order of names.
+pub(super) const WIRE_TAIL: &str = "-in-a-small-world";
+
 impl Peer {
-    pub(super) fn new_v2(index: usize, doc: &DocId) -> Self {
+    pub(super) fn new_v2(index: usize, doc: &DocId, tail: &'static str) -> Self {
         let mut replica = Replica {
-            state: ReplicaState::new(doc.clone(), identity(index, 0)),
+            state: ReplicaState::new(doc.clone(), identity(index, 0, tail)),
             ledger: Ledger::default(),
             link: None,
             timer: None,
@@ -75,14 +80,15 @@ impl Peer {
             refused: None,
             violation: None,
             index,
+            tail,
             identities: 0,
         };
         replica.step(Input::Start);
         Self::V2(Shared::new(replica))
     }
 
-    pub(super) fn new_v1(index: usize, doc: &DocId) -> Self {
-        Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0)))))
+    pub(super) fn new_v1(index: usize, doc: &DocId, tail: &str) -> Self {
+        Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0, tail)))))
     }
 
     pub(super) fn wants_connection(&self) -> bool {
@@ -260,17 +266,17 @@ impl Replica {
         }
         self.wants_connection = false;
         self.identities += 1;
-        self.step(Input::Opened { fresh: identity(self.index, self.identities) })
+        self.step(Input::Opened { fresh: identity(self.index, self.identities, self.tail) })
     }
 }
 
-fn name(index: usize, instance: usize) -> String {
+fn name(index: usize, instance: usize, tail: &str) -> String {
     let letter = char::from(b'A' + (index % 26) as u8);
-    format!("{letter}{instance}")
+    format!("{letter}{instance}{tail}")
 }
 
-fn identity(index: usize, instance: usize) -> Identity {
-    let name = name(index, instance);
+fn identity(index: usize, instance: usize, tail: &str) -> Identity {
+    let name = name(index, instance, tail);
     Identity { secret: format!("secret of {name}"), client: ReplicaId::new(&name) }
 }
 
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_client_that_speaks_under_a_refused_name_is_noticed() {
-        let Peer::V2(mut replica) = Peer::new_v2(0, &DocId::parse("d").unwrap()) else { unreachable!() };
+        let Peer::V2(mut replica) = Peer::new_v2(0, &DocId::parse("d").unwrap(), "") else { unreachable!() };
         let replica = replica.to_mut();
         replica.refused = Some(replica.state.identity().client.clone());
         replica.opened();

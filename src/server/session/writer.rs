@@ -120,18 +120,35 @@ impl Writer {
 
     /// Sends everything there is, then waits until there may be more.
     async fn turn(&mut self) -> Result<(), End> {
-        while self.advance().await? {}
+        while self.speak().await? {}
         let next_ping = self.next_ping();
         tokio::select! {
             message = self.from_document.recv() => self.take(message.ok_or(End::Close(LEFT))?),
             // The ring is ours too, so its bell is never gone.
             _ = self.bell.changed(), if self.feed.is_some() => {}
+            () = self.context.hooks.granted(self.session) => {}
             () = sleep(next_ping) => self.ping().await?,
         }
         while let Ok(message) = self.from_document.try_recv() {
             self.take(message);
         }
         Ok(())
+    }
+
+    /// One turn of [`Writer::advance`]; a test may hold it, and is told what came of it.
+    async fn speak(&mut self) -> Result<bool, End> {
+        if !self.context.hooks.may_speak(self.session) {
+            return Ok(false);
+        }
+        if self.context.hooks.are_held() {
+            // What the document said before it was allowed comes first.
+            while let Ok(message) = self.from_document.try_recv() {
+                self.take(message);
+            }
+        }
+        let result = self.advance().await;
+        self.context.hooks.spoke(self.session);
+        result
     }
 
     fn take(&mut self, message: ToWriter) {
@@ -155,9 +172,10 @@ impl Writer {
     async fn advance(&mut self) -> Result<bool, End> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         let (mut batch, mut rest) = (Vec::new(), None);
+        let most = self.context.hooks.batch_max(BATCH_MAX);
         {
             let ring = self.ring.lock();
-            while batch.len() < BATCH_MAX && rest.is_none() {
+            while batch.len() < most && rest.is_none() {
                 match feed.next(&ring, &self.context.limits) {
                     next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
                     next => rest = Some(next),
@@ -201,6 +219,7 @@ impl Writer {
         };
         let result = with_progress(&self.gauge, self.context.config.timeouts.write, send).await;
         self.context.metrics.frames_sent.inc_by(count);
+        self.context.hooks.wrote(self.session, count);
         if result == Err(End::Gone) {
             debug!(session = self.session.0, doc = %self.doc, "the connection is broken or stuck");
         }

@@ -26,6 +26,8 @@ enum Command {
     Simulate(commands::simulate::Args),
     Replay(commands::replay::Args),
     Graph(commands::graph::Args),
+    #[cfg(feature = "drive")]
+    Drive(commands::drive::Args),
     #[cfg(feature = "mutants")]
     Mutants(commands::mutants::Args),
     Reference(commands::reference::Args),
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Graph(args) => commands::graph::run(args),
+        #[cfg(feature = "drive")]
+        Command::Drive(args) => commands::drive::run(args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(args),
         Command::Reference(args) => commands::reference::run(args),

@@ -4,6 +4,8 @@
 #![allow(clippy::needless_pass_by_value)]
 
 pub mod check;
+#[cfg(feature = "drive")]
+pub mod drive;
 pub mod explore;
 pub mod graph;
 #[cfg(feature = "mutants")]

@@ -16,6 +16,7 @@ use collab_engine::storage::Record;
 use collab_engine::world::{Action, Config, Frame, World};
 
 use super::disk::Disk;
+use super::run::Walk;
 use super::server::{Goodbye, Line, Received, Server, Trouble};
 
 /// What became of a step.
@@ -57,18 +58,19 @@ impl Why {
 struct Wire {
     line: Line,
     said_hello: bool,
-    /// Whether the document has been told that it is gone.
-    is_closed: bool,
 }
 
 /// A world and a server that do the same.
 pub(super) struct Driver {
     config: Arc<Config>,
+    walk: Walk,
     world: World,
     docs: Vec<DocId>,
     disk: Arc<Disk>,
     server: Option<Server>,
     wires: BTreeMap<SessionId, Wire>,
+    /// What the server calls those of whose end a document has been told.
+    ended: BTreeSet<SessionId>,
     terms: Vec<Term>,
     lifetimes: u128,
     /// The documents that the server has in memory.
@@ -77,18 +79,20 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(config: &Arc<Config>) -> Result<Self, Trouble> {
+    pub(super) fn new(config: &Arc<Config>, walk: Walk) -> Result<Self, Trouble> {
         let world = World::new(config);
         let doc_of = |site: usize| world.server_of(site).map(|server| server.doc().clone());
         let docs: Vec<DocId> = (0..world.documents()).filter_map(doc_of).collect();
         let mut driver = Self {
             config: Arc::clone(config),
+            walk,
             terms: vec![Term(1); docs.len()],
             world,
             docs,
             disk: Arc::default(),
             server: None,
             wires: BTreeMap::new(),
+            ended: BTreeSet::new(),
             lifetimes: 1,
             loaded: BTreeSet::new(),
             goodbyes: 0,
@@ -98,7 +102,7 @@ impl Driver {
     }
 
     fn start(&mut self) -> Result<(), Trouble> {
-        let server = Server::start(&self.disk, &self.config.limits, self.config.shares_resyncs)?;
+        let server = Server::start(&self.disk, &self.config, self.walk)?;
         self.docs.iter().zip(&self.terms).for_each(|(doc, term)| server.controls.set_term(doc, *term));
         self.server = Some(server);
         self.loaded.clear();
@@ -180,8 +184,7 @@ impl Driver {
         for report in self.server()?.controls.take_reports() {
             match report {
                 Report::Stepped { input: Input::Closed(session), .. } => {
-                    let wire = self.wires.values_mut().find(|wire| wire.line.session == session);
-                    wire.into_iter().for_each(|wire| wire.is_closed = true);
+                    self.ended.insert(session);
                 }
                 Report::Stepped { doc, input } => fed.push((doc, input)),
                 Report::Connected(_) => {}
@@ -200,7 +203,7 @@ impl Driver {
         let session = newest.ok_or("the world opened no connection")?;
         let line = self.server()?.connect()?;
         self.take_fed()?;
-        self.wires.insert(session, Wire { line, said_hello: false, is_closed: false });
+        self.wires.insert(session, Wire { line, said_hello: false });
         Ok(Taken::Forced)
     }
 
@@ -213,7 +216,7 @@ impl Driver {
         let real = wire.line.session;
         let sent = self.server()?.send(&mut wire.line, encode_client(&message));
         let is_first = !std::mem::replace(&mut wire.said_hello, true);
-        let is_deaf = is_closing || wire.is_closed;
+        let is_deaf = is_closing || self.ended.contains(&real);
         self.wires.insert(session, wire);
         if is_deaf {
             // Nobody reads it any more.
@@ -311,8 +314,7 @@ impl Driver {
         for report in self.server()?.controls.take_reports() {
             match report {
                 Report::Stepped { input: Input::Closed(session), .. } => {
-                    let wire = self.wires.values_mut().find(|wire| wire.line.session == session);
-                    wire.into_iter().for_each(|wire| wire.is_closed = true);
+                    self.ended.insert(session);
                 }
                 Report::Spoke { .. } => {}
                 other => return Err(format!("while a session spoke: {other:?}")),
@@ -324,7 +326,7 @@ impl Driver {
     /// The client's end goes; waits until the document knows, if it runs and does not know.
     fn end(&mut self, wire: Wire, is_running: bool) -> Result<Taken, Trouble> {
         let real = wire.line.session;
-        let waits = wire.said_hello && !wire.is_closed && is_running;
+        let waits = wire.said_hello && !self.ended.contains(&real) && is_running;
         let manners = [Goodbye::Silent, Goodbye::Reset, Goodbye::Said];
         let goodbye = manners[self.goodbyes % manners.len()];
         self.goodbyes += 1;
@@ -378,6 +380,7 @@ impl Driver {
         if let Some(server) = self.server.take() {
             server.kill(lines);
         }
+        self.ended.clear();
         self.disk.calm();
     }
 
@@ -433,7 +436,7 @@ impl Driver {
         let real = line.session;
         let is_heard = |_: &DocId, input: &Input| matches!(input, Input::Message { session, .. } if *session == real);
         self.expect_inputs("a hello", is_heard, |_| true)?;
-        let wire = Wire { line, said_hello: true, is_closed: false };
+        let wire = Wire { line, said_hello: true };
         self.end(wire, true).map(drop)
     }
 
@@ -477,7 +480,7 @@ impl Driver {
 
     /// What the server has given up, the world's has, too.
     fn check_closed(&mut self) -> Result<(), Trouble> {
-        for (session, wire) in self.wires.iter().filter(|(_, wire)| wire.is_closed) {
+        for (session, wire) in self.wires.iter().filter(|(_, wire)| self.ended.contains(&wire.line.session)) {
             let is_open = |link: &collab_engine::world::LinkView<'_>| link.is_server_open && !link.is_closing;
             if self.world.link(*session).as_ref().is_some_and(is_open) {
                 return Err(format!("the server has ended {:?}, the world's has not", wire.line.session));
@@ -494,7 +497,8 @@ impl Driver {
         let is_silent = |session: &SessionId| {
             self.world.link(*session).is_some_and(|link| link.is_idle && !link.is_closing && link.is_server_open)
         };
-        let idle = self.wires.iter().filter(|(session, wire)| wire.said_hello && !wire.is_closed && is_silent(session));
+        let has_joined = |wire: &Wire| wire.said_hello && !self.ended.contains(&wire.line.session);
+        let idle = self.wires.iter().filter(|(session, wire)| has_joined(wire) && is_silent(session));
         let idle: Vec<SessionId> = idle.map(|(_, wire)| wire.line.session).collect();
         if idle.is_empty() {
             return Ok(());

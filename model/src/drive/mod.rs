@@ -6,7 +6,9 @@
 pub mod cover;
 pub mod disk;
 mod driver;
+pub mod ladder;
 pub mod run;
 mod server;
+pub mod shrink;
 
 pub use driver::{Taken, Why};

@@ -50,6 +50,20 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// How a path is walked.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// How long what must come may take.
+    pub patience: Duration,
+}
+
+impl Default for Walk {
+    /// Nothing that is expected takes longer, on however busy a machine.
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(20) }
+    }
+}
+
 /// How far a run is.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -106,7 +120,7 @@ impl Plan {
     }
 
     /// Drives every path; stops soon after a difference.
-    pub fn drive(&self, threads: usize, progress: &Progress) -> Outcome {
+    pub fn drive(&self, walk: Walk, threads: usize, progress: &Progress) -> Outcome {
         let begin = Instant::now();
         let marks: Vec<AtomicU8> = self.actions.iter().map(|_| AtomicU8::new(UNTAKEN)).collect();
         let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -115,7 +129,7 @@ impl Plan {
             while !is_over.load(Ordering::Relaxed)
                 && let Some(path) = self.paths.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                let taken = drive(&self.config, &self.actions_of(path), |step, taken| {
+                let taken = drive(&self.config, walk, &self.actions_of(path), |step, taken| {
                     progress.steps.fetch_add(1, Ordering::Relaxed);
                     marks[path[step] as usize].store(mark(taken), Ordering::Relaxed);
                 });
@@ -139,9 +153,9 @@ impl Plan {
         }
     }
 
-    /// The path as sentences.
-    pub fn tell(&self, path: &[Action]) -> Vec<String> {
-        sentences(&self.config, path)
+    /// What the world is made of.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 }
 
@@ -156,9 +170,14 @@ fn mark(taken: Taken) -> u8 {
 ///
 /// # Errors
 /// The first difference.
-pub fn drive(config: &Arc<Config>, path: &[Action], mut each: impl FnMut(usize, Taken)) -> Result<(), Difference> {
+pub fn drive(
+    config: &Arc<Config>,
+    walk: Walk,
+    path: &[Action],
+    mut each: impl FnMut(usize, Taken),
+) -> Result<(), Difference> {
     let difference = |steps: usize, what: String| Difference { path: path[..steps].to_vec(), what };
-    let mut driver = Driver::new(config).map_err(|what| difference(0, what))?;
+    let mut driver = Driver::new(config, walk).map_err(|what| difference(0, what))?;
     for (step, action) in path.iter().enumerate() {
         let taken = driver.step(action).map_err(|what| difference(step + 1, what))?;
         each(step, taken);

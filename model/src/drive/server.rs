@@ -7,6 +7,7 @@ use std::time::Duration;
 use collab_engine::id::SessionId;
 use collab_engine::protocol::limits::Limits;
 use collab_engine::server::{Config, Controls, Report, SnapshotPolicy, Timeouts, run_controlled};
+use collab_engine::world::Config as WorldConfig;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,9 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::disk::{Disk, Handle};
-
-/// Nothing that is expected takes longer than this, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::run::Walk;
 
 /// No deadline of the server is to pass.
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -29,6 +28,7 @@ pub(super) type Trouble = String;
 /// A running server.
 pub(super) struct Server {
     runtime: Runtime,
+    patience: Duration,
     pub(super) controls: Arc<Controls>,
     handle: Arc<Handle>,
     address: SocketAddr,
@@ -61,7 +61,7 @@ pub(super) enum Goodbye {
     Said,
 }
 
-fn config(limits: &Limits) -> Config {
+fn server_config(limits: &Limits) -> Config {
     let timeouts = Timeouts {
         http_head: FOR_EVER,
         http_connection: FOR_EVER,
@@ -80,17 +80,17 @@ fn config(limits: &Limits) -> Config {
 }
 
 impl Server {
-    pub(super) fn start(disk: &Arc<Disk>, limits: &Limits, shares_resyncs: bool) -> Result<Self, Trouble> {
+    pub(super) fn start(disk: &Arc<Disk>, config: &WorldConfig, walk: Walk) -> Result<Self, Trouble> {
         let trouble = |error: std::io::Error| format!("a server cannot be started: {error}");
         let runtime = Builder::new_current_thread().enable_all().build().map_err(trouble)?;
         let handle = Arc::new(Handle::new(Arc::clone(disk)));
-        let controls = Arc::new(Controls::new(shares_resyncs));
+        let controls = Arc::new(Controls::new(config.shares_resyncs));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).map_err(trouble)?;
         let address = listener.local_addr().map_err(trouble)?;
         let (store, held) = (Arc::clone(&handle), Arc::clone(&controls));
-        let config = config(limits);
+        let config = server_config(&config.limits);
         runtime.spawn(async move { run_controlled(config, store, listener, held, std::future::pending()).await });
-        Ok(Self { runtime, controls, handle, address })
+        Ok(Self { runtime, patience: walk.patience, controls, handle, address })
     }
 
     /// The process dies.
@@ -102,7 +102,7 @@ impl Server {
 
     /// Waits for something that must come.
     pub(super) fn wait<T>(&self, what: &str, future: impl Future<Output = T>) -> Result<T, Trouble> {
-        let waited = self.runtime.block_on(async { timeout(PATIENCE, future).await });
+        let waited = self.runtime.block_on(async { timeout(self.patience, future).await });
         waited.map_err(|_| format!("{what} did not come; reported meanwhile: {:?}", self.controls.take_reports()))
     }
 

@@ -15,3 +15,4 @@ pub mod reference;
 pub mod rga;
 pub mod storage;
 pub mod sync;
+pub mod transcripts;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use collab_engine::world::{Action, Config, World};
 
-use super::cover::{Edge, cover};
 use super::driver::{Driver, Taken, Why};
 use crate::engine::Explorable;
+use crate::engine::cover::{Edge, cover};
 use crate::engine::explicit::{Bound, Moves, explore, fingerprint};
 use crate::sync::SyncModel;
 

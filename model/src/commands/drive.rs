@@ -8,10 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+#[cfg(feature = "mutants")]
+use collab_engine::mutant::Mutant;
 use collab_engine::world::{Action, Config};
 use serde_json::{Value, json};
 
 use super::refuse;
+#[cfg(feature = "mutants")]
+use crate::drive::ladder::SMALL;
 use crate::drive::ladder::{ALL, Rung, TESTS};
 use crate::drive::run::{Difference, Outcome, Plan, Progress, Walk, drive, sentences};
 use crate::drive::shrink::shrink;
@@ -33,6 +37,11 @@ pub struct Args {
     /// Drive one saved path instead.
     #[arg(long, value_name = "FILE", conflicts_with = "ladder")]
     path: Option<PathBuf>,
+    /// Break the server, and not the world beside it, by this mutant, or by one after the other: `all`. Only the small
+    /// configurations are driven, until something differs.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "plan", "save"])]
+    mutant: Option<String>,
     /// Threads, each with a server [default: the cores].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -70,6 +79,10 @@ impl Ladder {
 pub fn run(args: Args) -> ExitCode {
     if let Some(file) = &args.path {
         return args.drive_path(file);
+    }
+    #[cfg(feature = "mutants")]
+    if let Some(name) = &args.mutant {
+        return args.drive_mutants(name);
     }
     let configurations = match args.configurations() {
         Ok(configurations) => configurations,
@@ -188,6 +201,42 @@ impl Args {
                 Err(error) => println!("\ncannot write {}: {error}\n{saved}", file.display()),
             },
         }
+    }
+
+    /// Says for each mutant whether a server that has it differs.
+    #[cfg(feature = "mutants")]
+    fn drive_mutants(&self, name: &str) -> ExitCode {
+        let asked = |mutant: &&Mutant| name == "all" || mutant.name() == name;
+        let mutants: Vec<Mutant> = Mutant::ALL.iter().filter(asked).copied().collect();
+        if mutants.is_empty() {
+            return refuse(&format!("there is no mutant {name}; `mutants --list` says which there are"));
+        }
+        let small = |rung: &&Rung| SMALL.contains(&rung.name);
+        let plans: Result<Vec<(&str, Plan)>, String> = TESTS
+            .iter()
+            .filter(small)
+            .map(|rung| Ok((rung.name, Plan::new(Bounds::parse(rung.bounds)?.config(), self.max_states)?)))
+            .collect();
+        let plans = match plans {
+            Ok(plans) => plans,
+            Err(problem) => return refuse(&problem),
+        };
+        for mutant in mutants {
+            // What does not come is waited for; a server that is broken says less than others.
+            let walk = Walk { patience: Duration::from_secs(2), mutant: Some(mutant) };
+            let differs = |(name, plan): &(&str, Plan)| {
+                let outcome = plan.drive(walk, self.threads(), &Progress::default());
+                outcome.difference.map(|difference| (name.to_string(), difference))
+            };
+            match plans.iter().find_map(differs) {
+                Some((name, difference)) => {
+                    let what = difference.what.lines().next().unwrap_or_default().chars().take(100).collect::<String>();
+                    println!("{:<28} differs in \"{name}\", at step {}: {what}", mutant.name(), difference.path.len());
+                }
+                None => println!("{:<28} survives", mutant.name()),
+            }
+        }
+        ExitCode::SUCCESS
     }
 
     fn drive_path(&self, file: &PathBuf) -> ExitCode {

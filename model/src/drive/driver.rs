@@ -252,7 +252,7 @@ impl Driver {
         self.world.apply(action);
         let Some(mut wire) = self.wires.remove(&session) else { return Ok(Taken::Unforceable(Why::Stray)) };
         if !wire.said_hello {
-            self.server()?.hang_up(wire.line, Goodbye::Silent)?;
+            drop(wire);
             return Ok(Taken::Unforceable(Why::Silent));
         }
         let messages: Vec<String> = frames.iter().filter_map(text_of).collect();
@@ -327,14 +327,15 @@ impl Driver {
     fn end(&mut self, wire: Wire, is_running: bool) -> Result<Taken, Trouble> {
         let real = wire.line.session;
         let waits = wire.said_hello && !self.ended.contains(&real) && is_running;
-        let manners = [Goodbye::Silent, Goodbye::Reset, Goodbye::Said];
+        let manners = [Goodbye::Silent, Goodbye::Said, Goodbye::Reset];
         let goodbye = manners[self.goodbyes % manners.len()];
         self.goodbyes += 1;
-        self.server()?.hang_up(wire.line, goodbye)?;
+        let left = self.server()?.hang_up(wire.line, goodbye)?;
         if waits {
             let is_end = |_: &DocId, input: &Input| *input == Input::Closed(real);
             self.expect_inputs("the end of a connection", is_end, <[_]>::is_empty)?;
         }
+        drop(left);
         Ok(Taken::Forced)
     }
 

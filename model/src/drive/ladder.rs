@@ -27,6 +27,11 @@ pub const TESTS: &[Rung] = &[
         "sync --clients 1 --ops 2 --truncations 1 --breaks 1 --shared-resyncs --edits typing --in-flight 0",
     ),
     rung("append conflict", "sync --foreign 1 --edits typing --in-flight 0"),
+    rung(
+        "append conflicts of one",
+        "sync --clients 1 --ops 2 --foreign 2 --truncations 1 --edits typing --in-flight 0",
+    ),
+    rung("failed append of one", "sync --clients 1 --ops 2 --failures 1 --breaks 1 --edits typing --in-flight 0"),
     rung("failed append", "sync --failures 1 --edits typing --in-flight 0"),
     rung("rekey", "sync --clients 1 --rekeys 1 --breaks 1 --edits typing --in-flight 0"),
     rung("reload", "sync --clients 1 --reloads 1 --breaks 1 --in-flight 0"),
@@ -41,6 +46,24 @@ pub const TESTS: &[Rung] = &[
     rung("two documents, strays", "sync --documents 2 --clients 1 --strays 1 --edits typing --in-flight 0"),
     rung("restored backup", "sync --clients 1 --ops 2 --backups 1 --breaks 1 --edits typing --in-flight 0"),
     rung("slow consumers", "sync --clients 1 --clients-v1 1 --limits slow-consumers --edits typing --in-flight 0"),
+];
+
+/// Those of them that take a second or two: what a broken server is driven by.
+#[cfg(feature = "mutants")]
+pub const SMALL: &[&str] = &[
+    "both versions",
+    "breaks, replays from the log",
+    "crash, truncation, break",
+    "barriers",
+    "reload",
+    "version 1, messages swapped",
+    "slow consumers",
+    "truncation, shared resyncs",
+    "rekey",
+    "one message in flight",
+    "repeats",
+    "failed append of one",
+    "append conflicts of one",
 ];
 
 /// What is driven by hand, in minutes.

@@ -55,12 +55,19 @@ pub struct Outcome {
 pub struct Walk {
     /// How long what must come may take.
     pub patience: Duration,
+    /// What is broken in the server, but not in the world beside it.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<collab_engine::mutant::Mutant>,
 }
 
 impl Default for Walk {
     /// Nothing that is expected takes longer, on however busy a machine.
     fn default() -> Self {
-        Self { patience: Duration::from_secs(20) }
+        Self {
+            patience: Duration::from_secs(20),
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) type Trouble = String;
 /// A running server.
 pub(super) struct Server {
     runtime: Runtime,
-    patience: Duration,
+    walk: Walk,
     pub(super) controls: Arc<Controls>,
     handle: Arc<Handle>,
     address: SocketAddr,
@@ -55,10 +55,10 @@ pub(super) enum Received {
 pub(super) enum Goodbye {
     /// The connection is closed below the WebSocket.
     Silent,
-    /// It is reset: the kernel throws away what is under way.
-    Reset,
     /// With a close frame.
     Said,
+    /// It is reset: the kernel throws away what is under way.
+    Reset,
 }
 
 fn server_config(limits: &Limits) -> Config {
@@ -79,10 +79,20 @@ fn server_config(limits: &Limits) -> Config {
     Config { limits: limits.clone(), snapshots, timeouts, ..Config::default() }
 }
 
+/// While the server runs it is broken as asked; the world, which runs on the same thread, is not.
+#[cfg(feature = "mutants")]
+fn walk_on(walk: Walk, is_server: bool) {
+    collab_engine::mutant::activate(walk.mutant.filter(|_| is_server));
+}
+
+#[cfg(not(feature = "mutants"))]
+fn walk_on(_: Walk, _: bool) {}
+
 impl Server {
     pub(super) fn start(disk: &Arc<Disk>, config: &WorldConfig, walk: Walk) -> Result<Self, Trouble> {
         let trouble = |error: std::io::Error| format!("a server cannot be started: {error}");
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(trouble)?;
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().on_thread_start(move || walk_on(walk, true)).build().map_err(trouble)?;
         let handle = Arc::new(Handle::new(Arc::clone(disk)));
         let controls = Arc::new(Controls::new(config.shares_resyncs));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).map_err(trouble)?;
@@ -90,7 +100,7 @@ impl Server {
         let (store, held) = (Arc::clone(&handle), Arc::clone(&controls));
         let config = server_config(&config.limits);
         runtime.spawn(async move { run_controlled(config, store, listener, held, std::future::pending()).await });
-        Ok(Self { runtime, patience: walk.patience, controls, handle, address })
+        Ok(Self { runtime, walk, controls, handle, address })
     }
 
     /// The process dies.
@@ -102,7 +112,9 @@ impl Server {
 
     /// Waits for something that must come.
     pub(super) fn wait<T>(&self, what: &str, future: impl Future<Output = T>) -> Result<T, Trouble> {
-        let waited = self.runtime.block_on(async { timeout(self.patience, future).await });
+        walk_on(self.walk, true);
+        let waited = self.runtime.block_on(async { timeout(self.walk.patience, future).await });
+        walk_on(self.walk, false);
         waited.map_err(|_| format!("{what} did not come; reported meanwhile: {:?}", self.controls.take_reports()))
     }
 
@@ -119,10 +131,18 @@ impl Server {
         Ok(Line { socket, session })
     }
 
+    /// A TCP connection. It ends by a reset, whoever has ended it before: a port that waits for stragglers is one less for
+    /// the next server, and there are thousands of them.
+    async fn stream(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        stream.set_zero_linger()?;
+        Ok(stream)
+    }
+
     async fn open(&self) -> Result<WebSocketStream<TcpStream>, Error> {
         loop {
-            let stream = TcpStream::connect(self.address).await?;
-            stream.set_nodelay(true)?;
+            let stream = self.stream().await?;
             match client_async(format!("ws://{}/ws", self.address), stream).await {
                 Ok((socket, _)) => return Ok(socket),
                 // A store that has failed recovers at once, but on a thread of its own.
@@ -151,26 +171,27 @@ impl Server {
         })
     }
 
-    /// Ends a connection at the client's end.
-    pub(super) fn hang_up(&self, mut line: Line, goodbye: Goodbye) -> Result<(), Trouble> {
+    /// Ends a connection at the client's end; `None` if nothing of it is left. What is left is to be dropped when the
+    /// server has noticed.
+    pub(super) fn hang_up(&self, mut line: Line, goodbye: Goodbye) -> Result<Option<Line>, Trouble> {
+        // Whoever is closed already needs no goodbye.
         match goodbye {
-            Goodbye::Silent => {}
-            Goodbye::Reset => line.socket.get_ref().set_zero_linger().map_err(|error| error.to_string())?,
+            Goodbye::Silent => {
+                let _ = self.wait("the end of a connection", line.socket.get_mut().shutdown())?;
+            }
             Goodbye::Said => {
-                // Whoever is closed already needs no goodbye.
                 let _ = self.wait("room for a goodbye", line.socket.close(None))?;
             }
+            Goodbye::Reset => return Ok(None),
         }
-        let _in_context = self.runtime.enter();
-        drop(line);
-        Ok(())
+        Ok(Some(line))
     }
 
     /// The body of a plain request.
     pub(super) fn get(&self, path: &str) -> Result<String, Trouble> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         let asked = self.wait("an answer", async {
-            let mut stream = TcpStream::connect(self.address).await?;
+            let mut stream = self.stream().await?;
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;

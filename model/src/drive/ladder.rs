@@ -16,7 +16,7 @@ const fn rung(name: &'static str, bounds: &'static str) -> Rung {
 /// What the tests drive: something of everything.
 pub const TESTS: &[Rung] = &[
     rung("break, frames in flight", "sync --clients 1 --breaks 1"),
-    rung("breaks, replays from the log", "sync --clients 1 --ops 2 --breaks 1 --limits short-replay --in-flight 0"),
+    rung("breaks, short replays", "sync --clients 1 --ops 2 --breaks 1 --limits short-replay --in-flight 0"),
     rung(
         "one message in flight",
         "sync --clients 1 --ops 3 --breaks 1 --edits typing --limits one-in-flight --in-flight 0",
@@ -26,7 +26,10 @@ pub const TESTS: &[Rung] = &[
         "truncation, shared resyncs",
         "sync --clients 1 --ops 2 --truncations 1 --breaks 1 --shared-resyncs --edits typing --in-flight 0",
     ),
-    rung("append conflict", "sync --foreign 1 --edits typing --in-flight 0"),
+    rung("replays from the log", "sync --clients 1 --ops 2 --crashes 1 --breaks 1 --edits typing --in-flight 0"),
+    rung("appends in groups", "sync --clients 1 --ops 3 --crashes 1 --edits typing --in-flight 0"),
+    rung("append conflict, break", "sync --clients 1 --foreign 1 --breaks 1 --edits typing --in-flight 0"),
+    rung("append conflict, rekey", "sync --clients 1 --foreign 1 --rekeys 1 --edits typing --in-flight 0"),
     rung(
         "append conflicts of one",
         "sync --clients 1 --ops 2 --foreign 2 --truncations 1 --edits typing --in-flight 0",
@@ -52,7 +55,7 @@ pub const TESTS: &[Rung] = &[
 #[cfg(feature = "mutants")]
 pub const SMALL: &[&str] = &[
     "both versions",
-    "breaks, replays from the log",
+    "breaks, short replays",
     "crash, truncation, break",
     "barriers",
     "reload",
@@ -62,6 +65,9 @@ pub const SMALL: &[&str] = &[
     "rekey",
     "one message in flight",
     "repeats",
+    "replays from the log",
+    "append conflict, break",
+    "append conflict, rekey",
     "failed append of one",
     "append conflicts of one",
 ];
@@ -69,9 +75,13 @@ pub const SMALL: &[&str] = &[
 /// What is driven by hand, in minutes.
 pub const ALL: &[Rung] = &[
     rung("breaks", "sync --breaks 1 --in-flight 0"),
-    rung("breaks, frames in flight", "sync --breaks 1 --edits typing"),
     rung("two edits each", "sync --ops 2 --edits typing --in-flight 0"),
     rung("crash, truncation", "sync --crashes 1 --truncations 1 --in-flight 0"),
+    rung("append conflict", "sync --foreign 1 --edits typing --in-flight 0"),
+    rung(
+        "rekeys, shared resyncs",
+        "sync --clients 1 --ops 2 --rekeys 2 --shared-resyncs --edits typing --in-flight 0",
+    ),
     rung("append conflict, everywhere", "sync --foreign 1 --in-flight 0"),
     rung("failed append, everywhere", "sync --failures 1 --in-flight 0"),
     rung("reloads", "sync --reloads 1 --edits typing --in-flight 0"),

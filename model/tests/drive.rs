@@ -9,11 +9,8 @@ use collab_model::drive::shrink::shrink;
 use collab_model::engine::bounds::Bounds;
 
 /// What the server cannot be made to do, and in which configuration alone.
-const UNFORCEABLE: &[(&str, Why)] = &[
-    ("two documents, strays", Why::Stray),
-    ("failed append", Why::Silent),
-    ("failed append of one", Why::Silent),
-];
+const UNFORCEABLE: &[(&str, Why)] =
+    &[("two documents, strays", Why::Stray), ("failed append", Why::Silent), ("failed append of one", Why::Silent)];
 
 #[test]
 fn the_real_server_takes_every_transition_that_it_can_be_made_to_take() {

@@ -35,8 +35,7 @@ impl Hooks {
         Self { controls: Some(controls) }
     }
 
-    /// Whether somebody holds this server.
-    pub(super) fn are_held(&self) -> bool {
+    fn are_held(&self) -> bool {
         self.controls.is_some()
     }
 
@@ -119,10 +118,6 @@ impl Hooks {
 
 #[cfg(not(feature = "control"))]
 impl Hooks {
-    pub(super) fn are_held(&self) -> bool {
-        false
-    }
-
     pub(super) fn term(&self, _: &DocId) -> Option<Term> {
         None
     }

@@ -58,6 +58,7 @@ pub struct Replica {
     index: usize,
     /// Stands behind each of its names.
     tail: &'static str,
+    /// How many names it took behind its first.
     identities: usize,
 }
 
@@ -265,8 +266,12 @@ impl Replica {
             self.step(Input::TimerFired(timer));
         }
         self.wants_connection = false;
-        self.identities += 1;
-        self.step(Input::Opened { fresh: identity(self.index, self.identities, self.tail) })
+        let fresh = identity(self.index, self.identities + 1, self.tail);
+        let name = fresh.client.clone();
+        let opened = self.step(Input::Opened { fresh });
+        // A name that nobody took is fresh still.
+        self.identities += usize::from(self.said == Some(name));
+        opened
     }
 }
 

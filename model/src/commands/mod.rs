@@ -15,6 +15,7 @@ pub mod reference;
 pub mod replay;
 pub mod simulate;
 pub mod transcripts;
+pub mod validate;
 
 /// The command could not begin.
 pub const USAGE: u8 = 2;

@@ -78,10 +78,7 @@ pub const ALL: &[Rung] = &[
     rung("two edits each", "sync --ops 2 --edits typing --in-flight 0"),
     rung("crash, truncation", "sync --crashes 1 --truncations 1 --in-flight 0"),
     rung("append conflict", "sync --foreign 1 --edits typing --in-flight 0"),
-    rung(
-        "rekeys, shared resyncs",
-        "sync --clients 1 --ops 2 --rekeys 2 --shared-resyncs --edits typing --in-flight 0",
-    ),
+    rung("rekeys, shared resyncs", "sync --clients 1 --ops 2 --rekeys 2 --shared-resyncs --edits typing --in-flight 0"),
     rung("append conflict, everywhere", "sync --foreign 1 --in-flight 0"),
     rung("failed append, everywhere", "sync --failures 1 --in-flight 0"),
     rung("reloads", "sync --reloads 1 --edits typing --in-flight 0"),

@@ -21,6 +21,7 @@ pub mod protocol;
 mod replica;
 pub mod report;
 pub mod run;
+pub mod scripted;
 pub mod step;
 pub mod suite;
 pub mod transcript;

@@ -156,8 +156,14 @@ impl Connection {
         let (pong_sender, pongs) = mpsc::unbounded_channel();
         let (reads, may_read) = watch::channel(true);
         let (writes_of_reader, received_of_reader) = (writes.clone(), sender);
-        let reader =
-            Reader { read, may_read, writes: writes_of_reader, received: received_of_reader, pongs: pong_sender, is_server };
+        let reader = Reader {
+            read,
+            may_read,
+            writes: writes_of_reader,
+            received: received_of_reader,
+            pongs: pong_sender,
+            is_server,
+        };
         Self {
             deadline,
             piece: None,

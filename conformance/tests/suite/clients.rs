@@ -31,16 +31,39 @@ const NONE: Fault = Fault { is_of_limits: false, ..Fault::NONE };
 
 /// Clients that are wrong in one respect each, and a scenario that says so.
 const BROKEN: &[(Fault, &str)] = &[
-    (Fault { name: "always-the-first-attempt", up: |_, message| with(message, "hello", "attempt", json!(1)), ..NONE }, "c-resubmit"),
-    (Fault { name: "answers-unreported", up: |_, message| with(message, "op", "answered", json!(0)), ..NONE }, "c-edits-are-numbered"),
+    (
+        Fault {
+            name: "always-the-first-attempt",
+            up: |_, message| with(message, "hello", "attempt", json!(1)),
+            ..NONE
+        },
+        "c-resubmit",
+    ),
+    (
+        Fault { name: "answers-unreported", up: |_, message| with(message, "op", "answered", json!(0)), ..NONE },
+        "c-edits-are-numbered",
+    ),
     (Fault { name: "edits-what-it-sends-again", up: edited, ..NONE }, "c-resubmit"),
-    (Fault { name: "forgets-who-it-was", up: |_, message| without(message, "hello", "replaces"), ..NONE }, "c-refused-rekey"),
+    (
+        Fault { name: "forgets-who-it-was", up: |_, message| without(message, "hello", "replaces"), ..NONE },
+        "c-refused-rekey",
+    ),
     (Fault { name: "forgets-what-it-sent", up: sent_once, ..NONE }, "c-resubmit"),
     (Fault { name: "forgets-where-it-was", up: from_zero, ..NONE }, "c-comes-back-where-it-was"),
     (Fault { name: "believes-gaps", down: believed, ..NONE }, "c-gap"),
-    (Fault { name: "never-asks-for-a-resync", up: |_, message| without(message, "hello", "resync"), ..NONE }, "c-refused-resync"),
+    (
+        Fault { name: "never-asks-for-a-resync", up: |_, message| without(message, "hello", "resync"), ..NONE },
+        "c-refused-resync",
+    ),
     (Fault { name: "numbers-from-two", up: numbers_from_two, ..NONE }, "c-insert"),
-    (Fault { name: "barrier-unasked", up: |_, message| if message["type"] == "sync" { Vec::new() } else { vec![message] }, ..NONE }, "c-barrier"),
+    (
+        Fault {
+            name: "barrier-unasked",
+            up: |_, message| if message["type"] == "sync" { Vec::new() } else { vec![message] },
+            ..NONE
+        },
+        "c-barrier",
+    ),
 ];
 
 fn with(mut message: Value, kind: &str, field: &str, value: Value) -> Vec<Value> {
@@ -99,7 +122,8 @@ fn scenarios() -> Vec<Arc<Loaded>> {
 fn rust_client(fault: &str, deadline: Duration) -> Scripted {
     let program = std::env::current_exe().unwrap();
     let program = program.display();
-    let command = format!("{ADAPTER}=1 {FAULT}={fault} exec {program} --exact clients::is_a_client_if_asked --nocapture");
+    let command =
+        format!("{ADAPTER}=1 {FAULT}={fault} exec {program} --exact clients::is_a_client_if_asked --nocapture");
     Scripted { command, listen: "127.0.0.1:0".to_owned(), deadline }
 }
 

@@ -52,6 +52,15 @@ describe("not believed is", () => {
     ["a resync of version 1", Rig.twoSent, { type: "resync_text", doc_id: "d" }],
   ])("%s", (_, rig, message) => expectNotBelieved(rig(), message));
 
+  test("a first number without a term", () => {
+    const without = (message: ServerMessage): ServerMessage =>
+      JSON.parse(JSON.stringify(message, (key, value) => (key === "term" ? undefined : value)));
+    const rig = new Rig();
+    rig.open();
+    rig.say(without(greeting(0, 0, "nothing")));
+    expectNotBelieved(rig, without(echo(1, "X", 1, ins(ROOT, [1, "X"], "h"))));
+  });
+
   test("an own operation that is echoed again", () => {
     const rig = Rig.twoSent();
     rig.say(echo(3, "A", 1, own(0)));

@@ -1,8 +1,11 @@
 //! `cargo xtask`: the project's chores. It needs nothing but the standard library, so that it is built in a second.
 
 mod client;
+mod fuzz;
+mod packages;
 mod shipped;
 mod steps;
+mod tiny;
 mod tools;
 
 use std::path::PathBuf;
@@ -17,8 +20,6 @@ Usage: cargo xtask <command>
   test [STEP…]   check everything that CI checks, or only the named steps
   advisories     look the dependencies up in the RustSec advisory database (needs the network)
   help           print this
-
-Steps of `test`, in order:
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             }
         },
         ["advisories"] => run(&[&steps::ADVISORIES]),
+        ["fuzz", args @ ..] => fuzz::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    STEPS.iter().fold(HELP.to_owned(), |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
+    let help = format!("{HELP}{}\nSteps of `test`, in order:\n", fuzz::USAGE);
+    STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 
 /// The repository. Asked of cargo at run time: a path compiled in would be wrong once the tree has moved.

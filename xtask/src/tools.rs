@@ -8,6 +8,8 @@ use crate::client;
 
 /// Another version may judge otherwise: it is pinned, like the toolchain.
 const CARGO_DENY: &str = "0.20.2";
+/// Builds the fuzz targets.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// What a step needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) enum Need {
     Component { name: &'static str, subcommand: &'static str },
     /// cargo-deny in the pinned version.
     CargoDeny,
+    /// cargo-fuzz in the pinned version, and a nightly compiler.
+    CargoFuzz,
     /// npm, with the packages that the client is built with.
     Npm,
     /// The same, and a Chromium, named to the command by `CHROMIUM`.
@@ -30,6 +34,7 @@ impl Need {
         match self {
             Self::Cargo | Self::Component { .. } => "cargo",
             Self::CargoDeny => "cargo-deny",
+            Self::CargoFuzz => "cargo-fuzz",
             Self::Npm | Self::Chromium => "npm --prefix client",
         }
     }
@@ -54,7 +59,8 @@ pub(crate) fn provide(need: Need, root: &Path) -> Result<Program, String> {
     match need {
         Need::Cargo => Ok(Program::cargo()),
         Need::Component { name, subcommand } => provide_component(name, subcommand, root),
-        Need::CargoDeny => provide_cargo_deny(root),
+        Need::CargoDeny => provide_pinned("cargo-deny", CARGO_DENY, &["--version"], root),
+        Need::CargoFuzz => provide_cargo_fuzz(root),
         Need::Npm => client::provide_npm(root),
         Need::Chromium => client::provide_chromium(root),
     }
@@ -74,13 +80,13 @@ fn provide_component(name: &str, subcommand: &str, root: &Path) -> Result<Progra
 }
 
 /// Takes the developer's own if it has the pinned version; else one below `target/`, so that nobody's own is replaced.
-fn provide_cargo_deny(root: &Path) -> Result<Program, String> {
+fn provide_pinned(name: &str, version: &str, asked: &[&str], root: &Path) -> Result<Program, String> {
     let home = Path::new("target").join("tools");
-    let binary = home.join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
-    let own = Program::named("cargo-deny");
+    let binary = home.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let own = Program::named(name);
     let ours = Program { path: root.join(&binary).into(), ..Program::named(&binary.display().to_string()) };
-    let expected = format!("cargo-deny {CARGO_DENY}");
-    let is_pinned = |program: &Program| program.answers(&["--version"]).is_some_and(|answer| answer.trim() == expected);
+    let expected = format!("{name} {version}");
+    let is_pinned = |program: &Program| program.answers(asked).is_some_and(|answer| answer.trim() == expected);
     if is_pinned(&own) {
         return Ok(own);
     }
@@ -88,7 +94,7 @@ fn provide_cargo_deny(root: &Path) -> Result<Program, String> {
         return Ok(ours);
     }
     println!("      {expected} is missing; building it once, into {}", home.display());
-    let crate_pinned = format!("cargo-deny@{CARGO_DENY}");
+    let crate_pinned = format!("{name}@{version}");
     let home = home.display().to_string();
     // Unoptimised and without debug information: soon built, and it still checks within a second.
     let args = ["install", &crate_pinned, "--locked", "--debug", "--config", "profile.dev.debug=false"];
@@ -100,6 +106,23 @@ fn provide_cargo_deny(root: &Path) -> Result<Program, String> {
     };
     built.map_err(missing)?;
     if is_pinned(&ours) { Ok(ours) } else { Err(missing("what was built is another version".to_owned())) }
+}
+
+/// cargo-fuzz, to be run by a nightly compiler: only that knows how to count branches for libFuzzer.
+fn provide_cargo_fuzz(root: &Path) -> Result<Program, String> {
+    let rustup = Program::named("rustup");
+    if rustup.answers(&["run", "nightly", "rustc", "--version"]).is_none() {
+        println!("      a nightly compiler is missing; installing it");
+        let installed = rustup.run(&["toolchain", "install", "nightly", "--profile", "minimal"], None, root);
+        installed.map_err(|reason| {
+            format!("there is no nightly compiler ({reason}); get it with: rustup toolchain install nightly")
+        })?;
+    }
+    let fuzzer = provide_pinned("cargo-fuzz", CARGO_FUZZ, &["fuzz", "--version"], root)?;
+    let path = fuzzer.path.to_string_lossy().into_owned();
+    let args = ["run", "nightly", &path].map(str::to_owned).to_vec();
+    let shown = format!("rustup run nightly {}", fuzzer.shown);
+    Ok(Program { shown, args, env: Some(("CARGO", "cargo".into())), ..rustup })
 }
 
 impl Program {

@@ -450,7 +450,9 @@ export class Replica {
 
   #onEcho({ server_seq, origin_client_id, client_msg_id, op, count, term }: Echo) {
     const follows = op && this.#lastSeen + count === server_seq && count === opCount(op);
-    if (!this.#is("live") || !follows) return this.#protocolError();
+    // Every number has a term (TERM-1): without one, the next `hello` could not name that of this number.
+    const known = term ?? this.#term;
+    if (!this.#is("live") || !follows || known === undefined) return this.#protocolError();
     if (
       origin_client_id === this.#identity.client &&
       typeof client_msg_id === "number" &&
@@ -463,7 +465,7 @@ export class Replica {
     const deltas: Delta[] = [];
     this.#document.integrate(op, deltas);
     this.#lastSeen = server_seq;
-    this.#term = term ?? this.#term;
+    this.#term = known;
     if (deltas.length > 0) this.#tell({ type: "changed", deltas });
     this.#progressed();
   }

@@ -154,7 +154,10 @@ export function greetingOfSuccessor(server_seq: number, replaced_last?: number):
 }
 
 export function echo(server_seq: number, origin_client_id: string, client_msg_id: number, op: Op): ServerMessage {
-  return { type: "op_echo", doc_id: "d", server_seq, origin_client_id, client_msg_id, op, count: opCount(op) };
+  const count = opCount(op);
+  // Number 1 begins a term.
+  const term = server_seq === count ? { term: TERM } : {};
+  return { type: "op_echo", doc_id: "d", server_seq, origin_client_id, client_msg_id, op, count, ...term };
 }
 
 export function ack(client_msg_id: number, server_seq: number): ServerMessage {

@@ -122,7 +122,9 @@ impl ReplicaState {
     fn on_echo(&mut self, echo: Echo, out: &mut Vec<Output>) {
         let Some(v2) = echo.v2 else { return self.protocol_error(out) };
         let follows = self.last_seen.checked_add(v2.count) == Some(echo.server_seq) && v2.count == echo.op.count();
-        if self.status != Status::Live || !follows {
+        // Every number has a term (TERM-1): without one, the next `hello` could not name that of this number.
+        let term = v2.term.or(self.term);
+        if self.status != Status::Live || !follows || term.is_none() {
             return self.protocol_error(out);
         }
         if let (true, MessageId::Number(number)) =
@@ -139,7 +141,7 @@ impl ReplicaState {
         let mut deltas = Vec::new();
         Arc::make_mut(&mut self.document).integrate(&echo.op, &mut deltas);
         self.last_seen = if mutated!(EchoNotCounted) { self.last_seen } else { echo.server_seq };
-        self.term = v2.term.or(self.term);
+        self.term = term;
         if !deltas.is_empty() {
             out.push(Output::Event(Event::Changed(deltas)));
         }

@@ -66,14 +66,15 @@ impl<'l> OpReader<'l> {
         Self { version, limits: None, count: 0, recent: None }
     }
 
-    /// Reads an operation of the given type; `None` if there is no such type.
+    /// Reads an operation of the given type; `None` if there is no such type. Its fields are unknown ones then, and held
+    /// to what those are held to.
     pub(super) fn op(&mut self, kind: &str, mut fields: Fields<'_>) -> Result<Option<Op>, Fault> {
         let v2 = self.version == Version::V2;
         let op = match kind {
             "ins" | "del" => return self.edit(kind, fields).map(Op::Edit).map(Some),
             "batch" if v2 => Op::Batch(self.batch(&mut fields)?),
             "retire" if v2 && self.limits.is_none() => Op::Retire { replica: self.named(&fields.text("client_id")?)? },
-            _ => return Ok(None),
+            _ => return fields.finish().map(|()| None),
         };
         fields.finish()?;
         Ok(Some(op))

@@ -161,6 +161,8 @@ fn value_cases() -> Vec<Value> {
                 with(&[r#""\ud800""#, r#""\udc00""#, r#""\ud800\ud800""#, r#""\ud800x""#, r#""\udc00\ud800""#]),
                 with(&["\"\u{1}\"", "\"\n\"", r#""\x""#, r#""\u12""#, r#""\u{41}""#, r#""\'""#]),
                 vec![synced(r#","\ud800":1"#), ins(r#""\ud83d""#, 1)],
+                // What is inside of an operation of a later version is read no further, but it is read.
+                vec![ins(r#""\ud83d""#, 1).replace(r#""ins""#, r#""format""#)],
             ]
             .concat(),
         ),

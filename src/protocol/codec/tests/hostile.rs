@@ -161,6 +161,21 @@ fn text_is_text() {
     }
 }
 
+/// What an operation of a later version is made of is unknown, and held to what unknown fields are held to.
+#[test]
+fn the_fields_of_an_unknown_operation_are_walked() {
+    let frame = |fields: &str| {
+        let op = format!(r#"{{"type":"format"{fields}}}"#);
+        format!(r#"{{"type":"op_echo","doc_id":"notes","server_seq":7,"op":{op},"count":1}}"#)
+    };
+    assert!(decode_server(&frame(r#","x":[{"y":"\ud83d\ude00"}]"#), &Limits::default()).is_ok());
+    let deep = format!(r#","x":{}{}"#, "[".repeat(16), "]".repeat(16));
+    for fields in [r#","x":"\ud83d""#, r#","x":1e400"#, r#","x":{"y":1,"y":1}"#, &deep] {
+        let refused = decode_server(&frame(fields), &Limits::default()).expect_err(fields);
+        assert!(refused.what.starts_with("op.an unknown field: "), "{fields}: {}", refused.what);
+    }
+}
+
 #[test]
 fn unknown_fields_are_ignored_even_where_others_would_mean_something() {
     let frame = r#"{"type":"hello","doc_id":"notes","client_id":"A","answered":null,"op":7,"client_secret":1}"#;

@@ -54,6 +54,21 @@ fn an_echo_of_what_was_never_sent_is_not_believed() {
     assert_not_believed(rig, echo(4, "A", 1, &own(0)));
 }
 
+/// Else its next `hello` would be no message of the protocol, and the server's answer its end.
+#[test]
+fn a_first_number_without_a_term_is_not_believed() {
+    let mut rig = Rig::new();
+    rig.open();
+    rig.say(ServerMessage::HelloAck(HelloAck {
+        doc: doc(),
+        server_seq: ServerSeq(0),
+        v2: Some(HelloAckV2 { term: None, ..greeting_v2(0, None, Follows::Nothing) }),
+    }));
+    let ServerMessage::Echo(echo) = echo(1, "X", 1, &ins(ROOT, (1, "X"), "h")) else { unreachable!() };
+    let v2 = Some(EchoV2 { count: 1, term: None });
+    assert_not_believed(rig, ServerMessage::Echo(Echo { v2, ..echo }));
+}
+
 #[test]
 fn an_echo_that_skips_an_own_operation_is_not_believed() {
     assert_not_believed(two_sent(), echo(3, "A", 2, &own(1)));

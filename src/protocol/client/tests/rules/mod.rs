@@ -163,7 +163,7 @@ fn echo(last: u64, origin: &str, number: u64, op: &Op) -> ServerMessage {
         origin: ReplicaId::new(origin),
         message: MessageId::Number(number),
         op: op.clone(),
-        v2: Some(EchoV2 { count: op.count(), term: None }),
+        v2: Some(EchoV2 { count: op.count(), term: (last == op.count()).then_some(Term(1)) }),
     })
 }
 

@@ -329,7 +329,7 @@ impl Player {
             Illegal::OtherDocument => message["doc_id"] = json!(format!("{}-other", self.doc)),
             Illegal::OtherClient => message["client_id"] = json!(stranger),
             Illegal::SecondHello => {
-                message = json!({"type": "hello", "doc_id": self.doc, "client_id": "client-of-version-1"})
+                message = json!({"type": "hello", "doc_id": self.doc, "client_id": "client-of-version-1"});
             }
             Illegal::Malformed => message["op"]["id"] = json!([next]),
             Illegal::TwiceAKey => return Some(r#"{"type":"op","type":"op"}"#.to_owned()),

@@ -29,10 +29,12 @@ impl Traced {
 impl Drop for Traced {
     /// Whatever the test was about: what the server did must be explained.
     fn drop(&mut self) {
-        // A test that fails has said enough.
+        self.recorder.flush();
         if !std::thread::panicking() {
-            self.recorder.flush();
             explained(&[&self.path]);
+        } else if let Err((unexplained, story)) = validate_files(&[&self.path]) {
+            // The test fails already: this may be why.
+            eprintln!("{unexplained}\n{story}");
         }
     }
 }

@@ -26,13 +26,10 @@ const NOTICED: &[(&str, &[Mutant])] = &[
     (
         "document",
         &[
-            Mutant::ForeignIdAccepted,
             Mutant::UnknownReferenceAccepted,
-            Mutant::LamportJumpUnbounded,
             Mutant::GapAccepted,
             Mutant::AnybodysOperation,
             Mutant::SecretNotChecked,
-            Mutant::OldConnectionKept,
             Mutant::GreetingNotHeld,
         ],
     ),
@@ -42,7 +39,6 @@ const NOTICED: &[(&str, &[Mutant])] = &[
             Mutant::BreakForgetsPending,
             Mutant::GreetingAcknowledgesOneMore,
             Mutant::EchoNotCounted,
-            Mutant::ResyncForgetsPending,
             Mutant::RekeyDropsPending,
             Mutant::SavedWithoutPending,
         ],

@@ -23,5 +23,7 @@ pub mod rga;
 pub mod server;
 #[cfg(feature = "storage")]
 pub mod storage;
+#[cfg(feature = "trace")]
+pub mod trace;
 #[cfg(any(test, feature = "world"))]
 pub mod world;

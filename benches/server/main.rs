@@ -9,6 +9,7 @@ mod latency;
 mod peer;
 mod rig;
 mod throughput;
+mod tracing;
 
 use tokio::runtime::Builder;
 
@@ -29,6 +30,9 @@ fn main() {
     }
     if is_wanted("throughput") {
         load.block_on(load.spawn(throughput::measure())).unwrap();
+    }
+    if is_wanted("tracing") {
+        load.block_on(load.spawn(tracing::measure())).unwrap();
     }
     if is_wanted("joining") {
         load.block_on(load.spawn(joining::measure())).unwrap();

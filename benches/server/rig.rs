@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collab_engine::protocol::message::Durability;
-use collab_engine::server::{Config, ServerError, run};
+use collab_engine::server::trace::Observer;
+use collab_engine::server::{Config, ServerError, run_observed};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
+use collab_engine::trace::record::Recorder;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +54,12 @@ pub(crate) struct Server {
 impl Server {
     /// A server over a store in `dir`, or over one in memory.
     pub(crate) async fn start(kind: Kind, dir: &Path) -> Self {
+        Self::start_traced(kind, dir, None).await
+    }
+
+    /// One that records into a file, if there is one.
+    pub(crate) async fn start_traced(kind: Kind, dir: &Path, trace: Option<&Path>) -> Self {
+        let observer = trace.map(|path| Arc::new(Recorder::open(path).unwrap()) as Arc<dyn Observer>);
         let mut config = Config::default();
         let mut embedded = None;
         let store: Arc<dyn Store> = match kind {
@@ -70,13 +78,13 @@ impl Server {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = runtime.spawn(async {
+        let task = runtime.spawn(async move {
             // Made here, so that it belongs to the server's runtime.
             let listener = TcpListener::from_std(listener).unwrap();
-            run(config, store, listener, async {
+            let shutdown = async {
                 let _ = stopped.await;
-            })
-            .await
+            };
+            run_observed(config, store, listener, shutdown, observer).await
         });
         Self { address, runtime, stop, task, embedded }
     }

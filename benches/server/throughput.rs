@@ -25,13 +25,13 @@ const ROUND: Duration = Duration::from_secs(1);
 const BARE_ROUND: Duration = Duration::from_millis(400);
 
 /// What was measured in one round.
-struct Rate {
-    per_second: f64,
-    operations: f64,
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    pub(crate) operations: f64,
     records_per_group: f64,
     /// Mean time of an append and its sync.
     group: Duration,
-    spent: Spent,
+    pub(crate) spent: Spent,
 }
 
 /// Prints the table.
@@ -98,8 +98,8 @@ struct Writer {
 }
 
 /// A server, and a writer for each of its documents.
-struct Loaded {
-    server: Server,
+pub(crate) struct Loaded {
+    pub(crate) server: Server,
     writers: Vec<Writer>,
     unanswered_max: u64,
 }
@@ -107,6 +107,11 @@ struct Loaded {
 impl Loaded {
     async fn start(kind: Kind, dir: &Path, documents: usize, unanswered_max: u64) -> Self {
         let server = Server::start(kind, &dir.join(kind.name())).await;
+        Self::on(server, documents, unanswered_max).await
+    }
+
+    /// The writers of a server that runs.
+    pub(crate) async fn on(server: Server, documents: usize, unanswered_max: u64) -> Self {
         let mut writers = Vec::new();
         for index in 0..documents {
             let doc = DocId::parse(&format!("throughput-{index}")).unwrap();
@@ -118,7 +123,7 @@ impl Loaded {
     }
 
     /// All writers type for a while, until everything is answered.
-    async fn round(&mut self) -> Rate {
+    pub(crate) async fn round(&mut self) -> Rate {
         let is_over = Arc::new(AtomicBool::new(false));
         let sent = |writers: &[Writer]| writers.iter().map(|writer| writer.window.sent).sum::<u64>();
         let (before, metrics, cpu, begun) =

@@ -9,6 +9,12 @@ import { createInterface } from "node:readline";
 
 const BINARY = resolve(import.meta.dirname, process.env.CARGO_TARGET_DIR ?? "../../target", "debug/collab-engine");
 
+/** Judges what the server recorded. */
+const JUDGE = resolve(BINARY, "../collab-model");
+
+/** The judge's exit code for the trace of a server that was killed. */
+const INCOMPLETE = 3;
+
 /** Lines of its log that are kept for the report of a failure. */
 const LOG_LINES = 60;
 
@@ -37,7 +43,7 @@ export class Server {
   /** Starts it again, on the port and with the data that it had. */
   async restart(): Promise<void> {
     const listen = `127.0.0.1:${this.#port}`;
-    const args = ["serve", "--listen", listen, "--data", this.#data, "--log", "info,collab_engine=debug"];
+    const args = ["serve", "--listen", listen, "--data", this.#data, "--trace", this.#trace, "--log", "info,collab_engine=debug"];
     const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
     this.#process = child;
     createInterface({ input: child.stderr }).on("line", (line) => this.#note(line));
@@ -80,9 +86,31 @@ export class Server {
     return body.text;
   }
 
-  /** Ends it, and removes its data. */
+  /** Where it records what it does. */
+  get #trace(): string {
+    return `${this.#data}.trace`;
+  }
+
+  /** Ends it, judges what it did, and removes its data. */
   async stop(): Promise<void> {
     await this.kill();
-    await rm(this.#data, { recursive: true, force: true });
+    try {
+      await this.#judge();
+    } finally {
+      await rm(this.#data, { recursive: true, force: true });
+      await rm(this.#trace, { force: true });
+    }
+  }
+
+  /** Whatever the test was about: what the server did must be explained, as far as it could record it. */
+  async #judge(): Promise<void> {
+    const judge = spawn(JUDGE, ["validate", this.#trace], { stdio: ["ignore", "pipe", "pipe"] });
+    const said: string[] = [];
+    judge.stdout.on("data", (text: Buffer) => said.push(text.toString()));
+    judge.stderr.on("data", (text: Buffer) => said.push(text.toString()));
+    const [code] = (await once(judge, "close")) as [number | null];
+    if (code !== 0 && code !== INCOMPLETE) {
+      throw new Error(`the server's trace is not explained: ${said.join("")}`);
+    }
   }
 }

@@ -195,6 +195,11 @@ impl Connection {
         self.waiting.pop_front();
     }
 
+    /// Takes what has come already, if anything has.
+    pub(crate) fn try_receive(&mut self) -> Option<Received> {
+        self.waiting.pop_front().or_else(|| self.received.try_recv().ok())
+    }
+
     /// What has come already and nobody took, in order.
     pub(crate) fn rest(&mut self) -> impl Iterator<Item = &Received> {
         while let Ok(next) = self.received.try_recv() {

@@ -14,6 +14,7 @@ pub mod coverage;
 mod frame;
 pub mod hooks;
 mod operator;
+pub mod oracle;
 pub mod outcome;
 pub mod pattern;
 pub mod protocol;

@@ -1,7 +1,7 @@
 //! `collab-conformance`: holds a server to the scenarios, or the scenarios to their format and to the protocol.
 //!
 //! Exit codes: 0 if everything passed, 1 if something did not, 2 if the question made no sense, 3 if nothing was run or
-//! there is no server.
+//! there is no server, 4 if of some random session nothing can be said.
 
 mod terminal;
 
@@ -16,6 +16,7 @@ use collab_conformance::check::faults;
 use collab_conformance::coverage::{self, Covered, coverage};
 use collab_conformance::hooks::Hooks;
 use collab_conformance::report::{self, Kind, Report};
+use collab_conformance::oracle::{self, Sum};
 use collab_conformance::run::Target;
 use collab_conformance::suite::{Counts, is_chosen, run_all, unconcerned};
 use collab_conformance::transcript::{Loaded, Profile, load};
@@ -26,6 +27,7 @@ use crate::terminal::Progress;
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 const NOTHING: u8 = 3;
+const UNDECIDED: u8 = 4;
 
 /// Holds a server of the collaboration protocol to it, from outside.
 #[derive(Parser)]
@@ -42,6 +44,8 @@ struct Cli {
 enum Command {
     /// Runs the scenarios against a server.
     Run(RunArgs),
+    /// Holds random sessions against a server, and looks for a state of the model that explains them.
+    Explore(ExploreArgs),
     /// Lists the scenarios.
     List {
         #[command(flatten)]
@@ -87,6 +91,40 @@ struct RunArgs {
     dry_run: bool,
 }
 
+#[derive(Args)]
+struct ExploreArgs {
+    /// The address of the server's WebSocket, for example `ws://127.0.0.1:8000/ws`.
+    #[arg(long)]
+    target: Address,
+    /// What the first session is drawn from; each other one from the next number. Without it, from the clock.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long sessions are held.
+    #[arg(long)]
+    minutes: Option<NonZeroU64>,
+    /// How many sessions are held; 100, if nothing says how long.
+    #[arg(long)]
+    sessions: Option<NonZeroU64>,
+    /// How many clients a session has.
+    #[arg(long, default_value = "4")]
+    clients: NonZeroUsize,
+    /// How many things they do.
+    #[arg(long, default_value = "60")]
+    acts: NonZeroUsize,
+    /// What the server claims.
+    #[arg(long, visible_alias = "profiles", value_delimiter = ',', default_values_t = Profile::ALL)]
+    profile: Vec<Profile>,
+    /// A file with commands that end the server and start it again: with it, sessions do.
+    #[arg(long, value_name = "FILE")]
+    hooks: Option<PathBuf>,
+    /// How long anything that must come may take.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "5000")]
+    deadline: NonZeroU64,
+    /// Where a failure is written as a scenario.
+    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+    out: PathBuf,
+}
+
 fn report_to(text: &str) -> Result<(Kind, PathBuf), String> {
     let (kind, path) = text.split_once('=').ok_or("a report is KIND=FILE")?;
     Ok((kind.parse()?, PathBuf::from(path)))
@@ -99,6 +137,7 @@ fn main() -> ExitCode {
         Command::Coverage => show_coverage(&transcripts),
         Command::List { chosen } => list(&transcripts, &chosen.filter),
         Command::Run(args) => judge(&transcripts, args),
+        Command::Explore(args) => explore(args),
     };
     code.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -205,5 +244,40 @@ fn judge(directory: &Path, args: RunArgs) -> Result<ExitCode, String> {
         _ if counts.ran() == 0 => ExitCode::from(NOTHING),
         Counts { failed: 0, .. } => ExitCode::SUCCESS,
         _ => ExitCode::from(FAILURE),
+    })
+}
+
+fn explore(args: ExploreArgs) -> Result<ExitCode, String> {
+    let ExploreArgs { target, seed, minutes, sessions, clients, acts, profile, hooks, deadline, out } = args;
+    let hooks = hooks.map(|path| Hooks::read(&path)).transpose()?;
+    let target = Target { address: target, deadline: Duration::from_millis(deadline.get()), hooks };
+    let sessions = sessions.map(NonZeroU64::get).or_else(|| minutes.is_none().then_some(100));
+    let plan = oracle::Plan {
+        seed: seed.unwrap_or_else(oracle::fresh_seed),
+        sessions,
+        time: minutes.map(|minutes| Duration::from_secs(minutes.get() * 60)),
+        clients: clients.get(),
+        acts: acts.get(),
+        profiles: profile,
+    };
+    println!("the first session has the seed {}", plan.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+    if let Err(error) = runtime.block_on(target.reach()) {
+        eprintln!("{}: {error}", target.address);
+        return Ok(ExitCode::from(NOTHING));
+    }
+    let explored = runtime.block_on(oracle::explore(&target, &plan, terminal::session))?;
+    if let Some(scenario) = &explored.scenario {
+        let path = out.join(&scenario.name).with_extension("json");
+        std::fs::write(&path, &scenario.json).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("{} fails by itself", path.display());
+    }
+    println!("{}", explored.sum);
+    Ok(match explored.sum {
+        Sum { failed: 1.., .. } => ExitCode::from(FAILURE),
+        Sum { undecided: 1.., .. } => ExitCode::from(UNDECIDED),
+        Sum { consistent: 0, .. } => ExitCode::from(NOTHING),
+        Sum { .. } => ExitCode::SUCCESS,
     })
 }

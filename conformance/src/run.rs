@@ -73,7 +73,7 @@ pub async fn run(transcript: &Transcript, target: &Target) -> Outcome {
 }
 
 /// A name that no run had before, nor has another that runs at the same time.
-fn fresh_document() -> String {
+pub(crate) fn fresh_document() -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let run = RUNS.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 
+use collab_conformance::oracle::{Judgement, Session};
 use collab_conformance::outcome::{Divergence, Verdict};
 use collab_conformance::protocol;
 use collab_conformance::suite::{Counts, Judged};
@@ -57,6 +58,16 @@ impl Progress {
         if self.is_shown {
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+/// Tells of a random session, unless all is well.
+pub(crate) fn session(session: &Session) {
+    let Session { seed, judgement } = session;
+    match judgement {
+        Judgement::Consistent => {}
+        Judgement::Undecided(why) => println!("UNDECIDED  seed {seed}: {why}"),
+        Judgement::Failed(failure) => println!("FAIL       seed {seed}: {}", failure.story),
     }
 }
 

@@ -130,13 +130,14 @@ class Document:
             session.take_over()
         if old not in self.retired:
             self.retired.add(old)
+            self.records.setdefault(old, Record(2, proof))
             self._append(hello.client_id, 0, Retire(old))
         return record.last if record else None
 
     def _welcome(self, session: Session, hello: Hello, replaced_last: int | None) -> None:
         """`hello_ack` of version 2, and the place from which the session goes on (JOIN-3, JOIN-4)."""
         head, record = self.head, self.records.get(hello.client_id)
-        if hello.resync:
+        if hello.resync or hello.replaces:
             follows = "resync"
         elif hello.last_seen == head:
             follows = "nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import struct
 
@@ -157,7 +158,8 @@ class WebSocket:
         if not self._close_sent:
             self._close_sent = True
             await self.send_frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason.encode())
-            self._writer.write_eof()
+            with contextlib.suppress(OSError):  # the peer may have cut the connection meanwhile
+                self._writer.write_eof()
 
     async def discard(self) -> None:
         """Reads to the end of the connection. Closing it with bytes unread could destroy what was sent last."""

@@ -30,6 +30,7 @@ enum Command {
     Mutants(commands::mutants::Args),
     Reference(commands::reference::Args),
     Observe(commands::observe::Args),
+    Validate(commands::validate::Args),
 }
 
 /// The exit code of a program that writes into a closed pipe.
@@ -61,5 +62,6 @@ fn main() -> ExitCode {
         Command::Mutants(args) => commands::mutants::run(args),
         Command::Reference(args) => commands::reference::run(args),
         Command::Observe(args) => commands::observe::run(args),
+        Command::Validate(args) => commands::validate::run(args),
     }
 }

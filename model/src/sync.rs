@@ -155,6 +155,14 @@ impl Explorable for SyncModel {
         property.is_none_or(|property| situations::is_exercised(&self.config, property))
     }
 
+    fn canonical(state: &SyncState) -> SyncState {
+        SyncState { world: state.world.canonical(), ..state.clone() }
+    }
+
+    fn is_reduced(&self) -> bool {
+        self.is_reduced
+    }
+
     fn enabled(&self, state: &SyncState) -> Vec<Action> {
         if state.violated.is_some() { Vec::new() } else { state.world.enabled() }
     }

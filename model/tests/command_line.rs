@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use collab_engine::protocol::limits::Limits;
+use collab_engine::protocol::message::Durability;
+use collab_engine::trace::format::{Event, FORMAT, Header, Line};
 use serde_json::Value;
 
 fn model(arguments: &[&str]) -> Output {
@@ -102,7 +105,10 @@ fn a_ladder_skips_what_is_noted_as_complete() {
 #[test]
 fn a_graph_names_every_state_before_an_edge_leads_to_it() {
     let file = scratch("graph.jsonl");
-    assert_eq!(code(&["graph", "sync", "--clients", "1", "--breaks", "1", "--output", file.to_str().unwrap()]), 0);
+    assert_eq!(
+        code(&["graph", "sync", "--clients", "1", "--breaks", "1", "--unreduced", "--output", file.to_str().unwrap()]),
+        0
+    );
     let written = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (mut states, mut edges, mut kinds) = (0, 0, std::collections::BTreeSet::new());
@@ -120,7 +126,7 @@ fn a_graph_names_every_state_before_an_edge_leads_to_it() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["edit", "fault", "progress"]);
     let last = lines.last().unwrap();
     assert_eq!((&last["states"], &last["edges"], &last["complete"]), (&states.into(), &edges.into(), &true.into()));
-    let output = model(&["check", "sync", "--clients", "1", "--breaks", "1", "--json"]);
+    let output = model(&["check", "sync", "--clients", "1", "--breaks", "1", "--unreduced", "--json"]);
     let checked: Value = serde_json::from_str(text(&output).trim()).unwrap();
     assert_eq!(checked["unique_states"], states);
     assert_eq!(code(&["graph", "sync", "--max-states", "10"]), 3);
@@ -147,7 +153,7 @@ fn a_saved_path_is_replayed_and_a_wrong_one_is_refused_at_its_step() {
         let output = model(&["replay", file.to_str().unwrap()]);
         (output.status.code().unwrap(), text(&output), String::from_utf8(output.stderr).unwrap())
     };
-    let good = r#"{"Connect":0},{"Up":1},{"Insert":[0,0]},{"Send":1},{"Deliver":1}"#;
+    let good = r#"{"Connect":0},{"Up":1001},{"Insert":[0,0]},{"Send":1001},{"Deliver":1001}"#;
     let (code, text, _) = replay(good, "null");
     assert_eq!(code, 0);
     assert!(text.contains("3. client A types \"a\" at 0") && text.contains("Nothing is violated."), "{text}");
@@ -160,4 +166,50 @@ fn a_saved_path_is_replayed_and_a_wrong_one_is_refused_at_its_step() {
     let (code, text, _) = replay(good, r#""SeenIsDurable""#);
     assert_eq!(code, 1, "a mended fault is not as saved");
     assert!(text.contains("Nothing is violated any more"), "{text}");
+}
+
+/// The first line of a trace.
+fn header() -> String {
+    let (limits, durability) = (Limits::default(), Durability::Disk);
+    let header = Header { format: FORMAT, program: "0".to_owned(), time_ms: 0, durability, limits };
+    serde_json::to_string(&Line { n: 0, event: Event::Trace(Box::new(header)) }).expect("a line can be written")
+}
+
+#[test]
+fn a_trace_is_explained_or_not_or_incomplete_or_none() {
+    let file = scratch("trace");
+    let path = file.to_str().expect("the name is text");
+    let judged = |rest: &str| {
+        std::fs::write(&file, header() + "\n" + rest).expect("the file can be written");
+        model(&["validate", path])
+    };
+    let load = concat!(
+        "{\"n\":1,\"loading\":{\"doc\":\"d\"}}\n{\"n\":2,\"loaded\":{\"life\":1,\"doc\":\"d\",\"term\":\"",
+        "00000000000000000000000000000007\",\"head\":0,\"log_start\":0,\"snapshot\":null,\"records\":[]}}\n"
+    );
+    let ended = judged(&format!("{load}{{\"n\":3,\"unloaded\":{{\"life\":1}}}}\n{{\"n\":4,\"stopped\":{{}}}}\n"));
+    assert_eq!((ended.status.code(), text(&ended).contains("Everything is explained")), (Some(0), true));
+    let cut = judged(&format!("{load}{{\"n\":3,\"unlo"));
+    assert_eq!((cut.status.code(), text(&cut).contains("it is not all")), (Some(3), true), "{}", text(&cut));
+    let lost = judged("{\"n\":1,\"lost\":{\"why\":\"the disk does not keep up\"}}\n");
+    assert_eq!((lost.status.code(), text(&lost).contains("does not keep up")), (Some(3), true));
+    let twice = judged(&format!("{load}{}", load.replace("\"n\":2", "\"n\":4").replace("\"n\":1", "\"n\":3")));
+    assert_eq!(twice.status.code(), Some(1));
+    assert!(
+        text(&twice).contains("line 4: OneInstance: d is read from the store while it is loaded"),
+        "{}",
+        text(&twice)
+    );
+    assert!(text(&twice).contains("d is loaded for its life 1"), "{}", text(&twice));
+    let story: Value = {
+        let output = model(&["validate", path, "--json"]);
+        serde_json::from_str(&text(&output)).expect("one object")
+    };
+    assert_eq!(
+        (&story["explained"], &story["line"], &story["property"]),
+        (&false.into(), &4.into(), &"OneInstance".into())
+    );
+    std::fs::write(&file, "no trace\n").expect("the file can be written");
+    assert_eq!((code(&["validate", path]), code(&["validate", "/nonexistent"]), code(&["validate"])), (2, 2, 2));
+    std::fs::remove_file(file).expect("it is there");
 }

@@ -59,7 +59,8 @@ impl Visit for Count {
     fn visit<M: Explorable>(self, model: M) -> Self::Output {
         let outcome = run(&model, Allowance::unlimited());
         // Whole states are the keys: there is nothing that could collide.
-        let explored = explore(&model, Moves::Offered, Bound::states(usize::MAX), M::State::clone, |_| {});
+        let key = |state: &M::State| if model.is_reduced() { M::canonical(state) } else { state.clone() };
+        let explored = explore(&model, Moves::Offered, Bound::states(usize::MAX), key, |_| {});
         (outcome, explored)
     }
 }
@@ -71,6 +72,53 @@ fn two_explorers_count_the_same_states() {
         assert_eq!(outcome.ending, Ending::Complete, "{command}");
         assert_eq!(outcome.unique_states, explored.len() as u64, "{command}");
         assert!(explored.is_complete && explored.violations.is_empty(), "{command}");
+    }
+}
+
+/// Explores without reduction, and holds each state against the canonical one.
+struct Twins;
+
+impl Visit for Twins {
+    type Output = (usize, usize);
+
+    fn visit<M: Explorable>(self, model: M) -> Self::Output {
+        let (mut edges, mut different) = (0, 0);
+        explore(&model, Moves::Every, Bound::states(usize::MAX), M::State::clone, |edge| {
+            let twin = M::canonical(edge.before);
+            let (here, there) = (model.enabled(edge.before), model.enabled(&twin));
+            assert_eq!(there.len(), here.len(), "{:?}", edge.before);
+            let at = here.iter().position(|action| action == edge.action).expect("it was followed");
+            let after = model.next_state(&twin, there[at].clone()).expect("it is enabled");
+            assert!(M::canonical(&after) == M::canonical(edge.after), "{:?} in {:?}", edge.action, edge.before);
+            assert_eq!(model.violation(&after), model.violation(edge.after));
+            (edges, different) = (edges + 1, different + usize::from(twin != *edge.before));
+        });
+        (edges, different)
+    }
+}
+
+/// What makes the canonical states a sound reduction: from a state and from the one that stands for it the same can
+/// happen, and it leads to states that one state stands for.
+#[test]
+fn a_state_and_the_one_that_stands_for_it_lead_to_the_same() {
+    for command in [
+        "sync --edits typing --breaks 1",
+        "sync --edits typing --truncations 1 --breaks 1 --in-flight 0",
+        "sync --clients 1 --crashes 1 --breaks 1 --ops 2",
+        "sync --edits typing --foreign 1 --in-flight 0",
+        "sync --clients 1 --rekeys 1 --breaks 1",
+        "sync --clients 1 --reloads 1 --breaks 1 --in-flight 0",
+        "sync --clients 1 --clients-v1 1 --breaks 1 --edits typing --in-flight 0",
+        "sync --clients 1 --barriers 1 --breaks 1",
+        "sync --clients 1 --failures 1 --breaks 1",
+        "sync --clients 1 --backups 1 --ops 2",
+        "sync --clients 1 --repeats 1 --breaks 1",
+        "sync --clients 1 --documents 2 --strays 1 --in-flight 0",
+        "sync --in-flight 0 --limits slow-consumers --edits typing",
+        "sync --clients 1 --ops 2 --limits short-replay --breaks 1",
+    ] {
+        let (edges, different) = Bounds::parse(command).unwrap().visit(Twins);
+        assert!(edges > 100 && different > 0, "{command}: {different} of {edges}");
     }
 }
 

@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::protocol::message::Durability;
+use crate::server::trace::Observer;
 use crate::server::{self, Config, ServerError};
 use crate::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
+use crate::trace::record::Recorder;
 
 /// How long work on threads may go on after the server has ended.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +40,13 @@ pub(super) struct ServeArgs {
     /// address, only under a loopback name.
     #[arg(long, env = "COLLAB_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+
+    /// Record everything that the server sees and does, behind what FILE holds, for `collab-model validate`
+    ///
+    /// The file holds what clients say, their secrets included, and grows without bound. If it cannot be written as
+    /// fast as things happen, recording ends and the server goes on.
+    #[arg(long, env = "COLLAB_TRACE", value_name = "FILE")]
+    trace: Option<PathBuf>,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -187,7 +196,7 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
     match args.store {
         StoreKind::Memory => {
             announce(address, "in memory: everything is lost at the end");
-            serve(config, Arc::new(MemoryStore::new()), listener, shutdown).await
+            serve(args, config, Arc::new(MemoryStore::new()), listener, shutdown).await
         }
         StoreKind::Embedded => {
             let store = EmbeddedStore::open(&args.data, EmbeddedOptions::default());
@@ -195,7 +204,7 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
             let store = Arc::new(store);
             store.warnings().iter().for_each(|warning| warn!(warning, "store"));
             announce(address, &format!("in {}", args.data.display()));
-            serve(config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
+            serve(args, config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
             // Without this a restart would find a log that was not sealed, as after a crash; nothing would be lost.
             match Arc::into_inner(store) {
                 Some(store) => store.close().map_err(|error| Failure::internal(format!("closing the store: {error}"))),
@@ -213,12 +222,16 @@ fn announce(address: SocketAddr, documents: &str) {
 }
 
 async fn serve(
+    args: &ServeArgs,
     config: Config,
     store: Arc<dyn Store>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    server::run(config, store, listener, shutdown).await.map_err(|error| match error {
+    let recorder = args.trace.as_deref().map(Recorder::open).transpose();
+    let recorder = recorder.map_err(|error| Failure::internal(format!("cannot write the trace: {error}")))?;
+    let observer = recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Observer>);
+    server::run_observed(config, store, listener, shutdown, observer).await.map_err(|error| match error {
         ServerError::Config(line) => Failure::usage(line),
         ServerError::Io { .. } | ServerError::ShutdownTimeout(_) => Failure::internal(error.to_string()),
     })

@@ -6,6 +6,7 @@
 //! the order of messages and the durability gate at once.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 
 use super::limits::Limits;
 use super::message::{Follows, MessageId, ServerMessage, Version};
@@ -54,6 +55,42 @@ pub enum Found<'a, T> {
     Fallen,
 }
 
+/// Where a feed finds what it is to say: the ring, or a picture of it.
+pub trait Shelf {
+    /// An entry.
+    type Item: AsRef<Entry> + Clone;
+
+    /// The last durable number.
+    fn head(&self) -> ServerSeq;
+
+    /// What comes behind `cursor`.
+    fn after(&self, cursor: ServerSeq) -> Found<'_, Self::Item>;
+}
+
+impl<T: AsRef<Entry> + Clone> Shelf for Ring<T> {
+    type Item = T;
+
+    fn head(&self) -> ServerSeq {
+        Self::head(self)
+    }
+
+    fn after(&self, cursor: ServerSeq) -> Found<'_, T> {
+        Self::after(self, cursor)
+    }
+}
+
+impl<P: Deref<Target: Shelf>> Shelf for P {
+    type Item = <P::Target as Shelf>::Item;
+
+    fn head(&self) -> ServerSeq {
+        (**self).head()
+    }
+
+    fn after(&self, cursor: ServerSeq) -> Found<'_, Self::Item> {
+        (**self).after(cursor)
+    }
+}
+
 impl<T: AsRef<Entry>> Ring<T> {
     /// An empty ring at `head`.
     pub fn new(head: ServerSeq, limits: &Limits) -> Self {
@@ -64,6 +101,11 @@ impl<T: AsRef<Entry>> Ring<T> {
     /// The last durable number.
     pub fn head(&self) -> ServerSeq {
         self.head
+    }
+
+    /// The number before its oldest entry: whoever has less has fallen off.
+    pub fn floor(&self) -> ServerSeq {
+        self.entries.front().map_or(self.head, |oldest| oldest.as_ref().before())
     }
 
     /// How many entries it holds.
@@ -213,6 +255,28 @@ impl Feed {
         }
     }
 
+    /// What is left of it for somebody who will never be sent anything: how many answers wait.
+    #[cfg(feature = "world")]
+    pub(crate) fn stump(&self) -> Self {
+        let close = Close { code: CloseCode::GoingAway, reason: "shutdown" };
+        let nothing = ServerMessage::Synced { doc: self.doc.clone(), nonce: 0, server_seq: ServerSeq(0) };
+        let mut stump = Self::refused(self.doc.clone(), ServerSeq(0), None, close);
+        stump.answers.resize(self.answers.len(), (ServerSeq(0), nothing));
+        stump
+    }
+
+    /// The same feed without durable numbers that its cursor has passed, if it remembers such: they decide nothing any
+    /// more.
+    #[cfg(feature = "world")]
+    pub(crate) fn without_passed(&self, durable: ServerSeq) -> Option<Self> {
+        let is_passed = |number: ServerSeq| number > ServerSeq(0) && number <= self.cursor.min(durable);
+        if !is_passed(self.not_before) && !is_passed(self.covered) {
+            return None;
+        }
+        let kept = |number: ServerSeq| if is_passed(number) { ServerSeq(0) } else { number };
+        Some(Self { not_before: kept(self.not_before), covered: kept(self.covered), ..self.clone() })
+    }
+
     /// The version that the session speaks.
     pub fn version(&self) -> Version {
         self.version
@@ -221,6 +285,11 @@ impl Feed {
     /// The last number sent.
     pub fn cursor(&self) -> ServerSeq {
         self.cursor
+    }
+
+    /// Whether the session has had everything at least once since it joined, or was last sent the state.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
     }
 
     /// Queues an answer that depends on `after`.
@@ -263,16 +332,21 @@ impl Feed {
         self.phase == Phase::NeedsResync
     }
 
+    /// Whether an answer or refusal comes before the next entry.
+    pub fn has_due_answer(&self) -> bool {
+        self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
+            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor)
+    }
+
     /// Whether there is nothing to do: [`Feed::next`] would answer [`Next::Idle`] and change nothing.
     pub fn is_idle<T: AsRef<Entry>>(&self, ring: &Ring<T>) -> bool {
-        let is_due = self.answers.front().is_some_and(|(after, _)| *after <= self.cursor)
-            || self.refusal.as_ref().is_some_and(|refusal| refusal.after <= self.cursor);
+        let is_due = self.has_due_answer();
         let is_at_head = self.phase == Phase::Live && self.greeting.is_none() && !is_due && self.cursor >= ring.head();
         self.closed.is_none() && (ring.head() < self.not_before || is_at_head)
     }
 
     /// What the session is sent next. Moves the cursor; the caller sends what it is told before it asks again.
-    pub fn next<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+    pub fn next<S: Shelf>(&mut self, ring: &S, limits: &Limits) -> Next<S::Item> {
         let next = self.decide(ring, limits);
         let is_at_head = self.cursor >= ring.head() && ring.head() >= self.not_before;
         if self.phase == Phase::CatchingUp && is_at_head {
@@ -281,7 +355,7 @@ impl Feed {
         next
     }
 
-    fn decide<T: AsRef<Entry> + Clone>(&mut self, ring: &Ring<T>, limits: &Limits) -> Next<T> {
+    fn decide<S: Shelf>(&mut self, ring: &S, limits: &Limits) -> Next<S::Item> {
         if let Some(close) = &self.closed {
             return Next::Close(close.clone());
         }
@@ -294,10 +368,11 @@ impl Feed {
         if self.phase == Phase::NeedsResync {
             return Next::Resync;
         }
-        if let Some(answer) = self.due_answer() {
-            return answer;
-        }
         loop {
+            // Asked again behind every entry that is passed over: an answer keeps its place among those to own operations.
+            if let Some(answer) = self.due_answer() {
+                return answer;
+            }
             return match ring.after(self.cursor) {
                 Found::Entry(entry) => match self.take(entry, limits) {
                     Next::Idle => continue,

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::metrics::Metrics;
+use super::trace::{Event, Observer};
 use crate::id::{DocId, ServerSeq};
 use crate::storage::{Append, Appended, Record, Store, StoreError};
 
@@ -47,6 +48,7 @@ struct Committer {
     jobs: mpsc::Receiver<Job>,
     /// Whether the store takes writes.
     is_healthy: watch::Sender<bool>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Starts the thread. It ends when the last sender of jobs is gone.
@@ -54,10 +56,11 @@ pub(super) fn spawn(
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     documents_max: usize,
+    observer: Option<Arc<dyn Observer>>,
 ) -> std::io::Result<(mpsc::Sender<Job>, watch::Receiver<bool>, JoinHandle<()>)> {
     let (sender, jobs) = mpsc::channel(documents_max);
     let (is_healthy, health) = watch::channel(true);
-    let committer = Committer { store, metrics, jobs, is_healthy };
+    let committer = Committer { store, metrics, jobs, is_healthy, observer };
     let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run())?;
     Ok((sender, health, thread))
 }
@@ -113,10 +116,17 @@ impl Committer {
             .iter()
             .map(|job| Append { doc: &job.doc, expected_head: job.expected_head, records: &job.records })
             .collect();
-        let answers = self.store.append(&batch)?;
-        self.store.sync()?;
-        self.metrics.syncs.inc();
-        Ok(answers)
+        self.observe(&Event::Appending { group: &batch });
+        let answers = self.store.append(&batch).and_then(|answers| self.store.sync().map(|()| answers));
+        self.observe(&Event::Appended { answers: answers.as_deref() });
+        if answers.is_ok() {
+            self.metrics.syncs.inc();
+        }
+        answers
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        self.observer.iter().for_each(|observer| observer.observe(event));
     }
 
     /// Tells everybody in the group, and then recovers the store. Documents load only while it is healthy, so none can
@@ -140,6 +150,7 @@ impl Committer {
             }
         }
         info!("the store has recovered");
+        self.observe(&Event::Recovered);
         self.is_healthy.send_replace(true);
     }
 }

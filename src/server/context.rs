@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::committer::Job;
 use super::config::Config;
 use super::metrics::Metrics;
+use super::trace::{Event, Observer};
 use crate::id::{SessionId, Term};
 use crate::protocol::limits::Limits;
 use crate::storage::Store;
@@ -38,6 +39,8 @@ pub(super) struct Context {
     pub(super) stage: watch::Receiver<Stage>,
     reads: Arc<Semaphore>,
     sessions: AtomicU64,
+    instances: AtomicU64,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Context {
@@ -48,15 +51,41 @@ impl Context {
         jobs: mpsc::Sender<Job>,
         health: watch::Receiver<bool>,
         stage: watch::Receiver<Stage>,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Self {
         let limits = Arc::new(config.limits.clone());
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions: AtomicU64::new(0) }
+        let (sessions, instances) = Default::default();
+        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions, instances, observer }
     }
 
     /// A name that no connection of this process has had.
     pub(super) fn next_session(&self) -> SessionId {
         SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A name that no life of a document in this process has had.
+    pub(super) fn next_instance(&self) -> u64 {
+        self.instances.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether anybody is told what happens.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    /// Tells whoever is told what happens.
+    pub(super) fn observe<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(&event());
+        }
+    }
+
+    /// The same, where there may be nothing to tell.
+    pub(super) fn observe_some<'a>(&self, event: impl FnOnce() -> Option<Event<'a>>) {
+        if let (Some(observer), Some(event)) = (&self.observer, self.observer.as_ref().and_then(|_| event())) {
+            observer.observe(&event);
+        }
     }
 
     /// Runs a read of the store, or work of that weight, where blocking is allowed. `None` if it was cut short by a

@@ -24,6 +24,7 @@ use super::history::History;
 use super::link::{Command, Description, End, Link};
 use super::load;
 use super::ring::{Encoded, SharedRing};
+use super::trace::Event as Told;
 use crate::id::{ServerSeq, SessionId};
 use crate::protocol::reject::{Close, CloseCode, Reject};
 use crate::protocol::server::{Input, Outputs, ServerState};
@@ -62,6 +63,8 @@ type Snapshotted = Result<ServerSeq, StoreError>;
 /// One document, and everything that the shell keeps for it.
 pub(super) struct Document {
     context: Arc<Context>,
+    /// Which life of the document this is.
+    instance: u64,
     state: ServerState,
     outputs: Outputs,
     ring: Arc<SharedRing>,
@@ -89,9 +92,16 @@ enum Event {
 }
 
 impl Document {
-    pub(super) fn new(context: Arc<Context>, state: ServerState, ring: Arc<SharedRing>, history: History) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        instance: u64,
+        state: ServerState,
+        ring: Arc<SharedRing>,
+        history: History,
+    ) -> Self {
         Self {
             context,
+            instance,
             state,
             outputs: Outputs::new(),
             ring,
@@ -193,7 +203,7 @@ impl Document {
                 self.step(Input::Closed(session));
             }
             Command::Resync { version, cursor, reply } => {
-                let frames = self.states.frames(&self.state, &self.ring, version, cursor, &self.context);
+                let frames = self.states.frames(self.instance, &self.state, &self.ring, version, cursor, &self.context);
                 // Whoever asked may be gone.
                 let _ = reply.send(frames);
             }
@@ -212,7 +222,12 @@ impl Document {
     /// The one place where the state machine is fed.
     fn step(&mut self, input: Input) {
         let mut outputs = std::mem::take(&mut self.outputs);
+        let noted = self.context.is_observed().then(|| input.clone());
         self.state.step(input, &mut outputs);
+        if let Some(input) = &noted {
+            let (instance, state) = (self.instance, &self.state);
+            self.context.observe(|| Told::Stepped { instance, input, outputs: &outputs, state });
+        }
         outputs.drain(..).for_each(|output| self.carry_out(output));
         self.outputs = outputs;
     }
@@ -300,11 +315,13 @@ impl Document {
         let (at, bytes) = (self.state.content().head, self.state.content().encode());
         let (doc, cut) = (self.state.doc().clone(), self.history.cut().min(at));
         self.history.begin(bytes.len() as u64);
-        let store = Arc::clone(&self.context.store);
+        let (instance, state) = (self.instance, &self.state);
+        self.context.observe(|| Told::Snapshotting { instance, at, bytes: &bytes, cut, state });
+        let context = Arc::clone(&self.context);
         self.snapshot = Some(tokio::task::spawn_blocking(move || {
-            store.put_snapshot(&doc, at, &bytes)?;
-            store.truncate(&doc, cut)?;
-            Ok(cut)
+            let stored = context.store.put_snapshot(&doc, at, &bytes).and_then(|()| context.store.truncate(&doc, cut));
+            context.observe(|| Told::Snapshotted { doc: &doc, instance, cut: stored.is_ok().then_some(cut) });
+            stored.map(|()| cut)
         }));
     }
 

@@ -9,10 +9,12 @@ use tracing::{error, info};
 use super::context::{Context, Stage, fresh_term};
 use super::document::Document;
 use super::error::LoadError;
+use super::history::History;
 use super::link::Command;
 use super::load::{self, Restored};
 use super::registry::{Counts, Registry, Want};
 use super::ring::SharedRing;
+use super::trace::Event;
 use crate::id::DocId;
 use crate::protocol::server::ServerState;
 
@@ -26,6 +28,8 @@ pub(super) struct Handle {
     /// Free bytes of the queue.
     pub(super) queue_bytes: Arc<Semaphore>,
     pub(super) ring: Arc<SharedRing>,
+    /// Which life of the document this is.
+    pub(super) instance: u64,
 }
 
 /// Why there is no document to be had. Told to everybody who waited for it.
@@ -143,7 +147,7 @@ impl Documents {
     /// Loads a document and runs it to its end. True if somebody waits for it again.
     async fn load_and_run(self: &Arc<Self>, doc: &DocId) -> bool {
         let loaded = timeout(self.context.config.timeouts.load, self.load(doc)).await;
-        let (state, history) = match loaded.unwrap_or(Err(LoadError::Unavailable)) {
+        let (state, history, instance) = match loaded.unwrap_or(Err(LoadError::Unavailable)) {
             Ok(loaded) => loaded,
             Err(error) => {
                 error!(%doc, %error, "the document cannot be loaded");
@@ -155,7 +159,7 @@ impl Documents {
         let ring = Arc::new(SharedRing::new(state.content().head, &self.context.limits));
         let (queue, inbox) = mpsc::channel(QUEUE_PLACES);
         let queue_bytes = Arc::new(Semaphore::new(self.context.config.document_queue_bytes_max));
-        let handle = Handle { queue, queue_bytes, ring: Arc::clone(&ring) };
+        let handle = Handle { queue, queue_bytes, ring: Arc::clone(&ring), instance };
         let (generation, waiters) = self.lock().loaded(doc, handle.clone());
         info!(%doc, head = %state.content().head, "document loaded");
         for waiter in waiters {
@@ -163,13 +167,14 @@ impl Documents {
             let _ = waiter.send(Ok(self.lease(doc, handle.clone(), generation)));
         }
         drop(handle);
-        let document = Document::new(Arc::clone(&self.context), state, ring, history);
+        let document = Document::new(Arc::clone(&self.context), instance, state, ring, history);
         let place = Place { documents: Arc::clone(self), doc: doc.clone(), generation };
         // A task of its own, so that a panic in it ends this document and nothing else.
         if tokio::spawn(document.run(inbox, place)).await.is_err() {
             error!(%doc, "the document's task has panicked");
             self.lock().stop(doc, generation);
         }
+        self.context.observe(|| Event::Unloaded { doc, instance });
         self.lock().ended(doc, generation)
     }
 
@@ -179,7 +184,7 @@ impl Documents {
         }
     }
 
-    async fn load(&self, doc: &DocId) -> Result<(ServerState, super::history::History), LoadError> {
+    async fn load(&self, doc: &DocId) -> Result<(ServerState, History, u64), LoadError> {
         let mut health = self.context.health.clone();
         let is_healthy = tokio::select! {
             healthy = health.wait_for(|is_healthy| *is_healthy) => healthy.is_ok(),
@@ -189,14 +194,18 @@ impl Documents {
         if !is_healthy {
             return Err(LoadError::Unavailable);
         }
+        self.context.observe(|| Event::Loading { doc });
         let (name, limits) = (doc.clone(), Arc::clone(&self.context.limits));
         let policy = self.context.config.snapshots.clone();
         let cut_short = || LoadError::CutShort { doc: doc.clone() };
         let restored = self.context.read(move |store| load::load(store, &name, &limits, &policy)).await;
-        let Restored { content, log_start, history } = restored.ok_or_else(cut_short)??;
+        let Restored { content, log_start, history, loaded } = restored.ok_or_else(cut_short)??;
         let term = fresh_term().map_err(|_| cut_short())?;
         let (durability, limits) = (self.context.config.durability, Arc::clone(&self.context.limits));
-        Ok((ServerState::new(doc.clone(), content, log_start, term, durability, limits), history))
+        let state = ServerState::new(doc.clone(), content, log_start, term, durability, limits);
+        let instance = self.context.next_instance();
+        self.context.observe(|| Event::Loaded { instance, loaded: &loaded, term, state: &state });
+        Ok((state, history, instance))
     }
 }
 

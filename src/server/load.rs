@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::id::{DocId, ServerSeq};
 use crate::oplog::{Entry, decode_record};
 use crate::protocol::limits::Limits;
-use crate::storage::{Record, Store};
+use crate::storage::{Loaded, Record, Store};
 
 /// A document as it was left.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Restored {
     /// The log holds the entries behind this number.
     pub(super) log_start: ServerSeq,
     pub(super) history: History,
+    /// What the store gave.
+    pub(super) loaded: Loaded,
 }
 
 /// Loads a document; one that the store does not know is empty. Blocks.
@@ -32,11 +34,12 @@ pub(super) fn load(
 ) -> Result<Restored, LoadError> {
     let loaded = store.load(doc)?;
     let mismatch = |at, what| LoadError::Mismatch { doc: doc.clone(), at, what };
-    let (mut content, snapshot) = match loaded.snapshot {
+    let (mut content, snapshot) = match &loaded.snapshot {
         None => (Content::default(), None),
         Some((at, bytes)) => {
+            let at = *at;
             let unreadable = |source| LoadError::Snapshot { doc: doc.clone(), at, source };
-            let content = Content::decode(&bytes).map_err(unreadable)?;
+            let content = Content::decode(bytes).map_err(unreadable)?;
             if content.head != at {
                 return Err(mismatch(at, "the snapshot is of another number than it stands at"));
             }
@@ -56,7 +59,7 @@ pub(super) fn load(
     if content.head != loaded.head {
         return Err(mismatch(loaded.head, "snapshot and log end before the head"));
     }
-    Ok(Restored { content, log_start: loaded.log_start, history })
+    Ok(Restored { content, log_start: loaded.log_start, history, loaded })
 }
 
 /// Reads the entry in a record.

@@ -10,6 +10,7 @@
 //! - `documents`, `registry`: which documents are in memory
 //! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
 //! - `committer`, `load`, `history`: to the store and back
+//! - [`trace`]: what an observer is told
 
 // Clocks, sockets, threads and randomness are what a shell is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
@@ -31,6 +32,7 @@ mod registry;
 mod ring;
 mod session;
 mod socket;
+pub mod trace;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ use self::documents::Documents;
 use self::http::App;
 use self::metrics::Metrics;
 use self::origin::OriginRule;
+use self::trace::{Event, Observer};
 use crate::storage::Store;
 
 pub use config::{Config, SnapshotPolicy, Timeouts};
@@ -61,11 +64,43 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
+    run_observed(config, store, listener, shutdown, None).await
+}
+
+/// [`run`], and tells an observer what it sees and does.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_observed(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<(), ServerError> {
     config.check().map_err(ServerError::Config)?;
+    if let Some(observer) = &observer {
+        observer.observe(&Event::Started { config: &config });
+    }
+    serve(config, store, listener, shutdown, observer.clone()).await?;
+    if let Some(observer) = &observer {
+        observer.observe(&Event::Stopped);
+    }
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<(), ServerError> {
     let address = listener.local_addr().map_err(|source| io("cannot tell the own address", source))?;
     let metrics = Arc::new(Metrics::new());
-    let (jobs, health, committer) = committer::spawn(Arc::clone(&store), Arc::clone(&metrics), config.documents_max)
-        .map_err(|source| io("cannot start the committer", source))?;
+    let (jobs, health, committer) =
+        committer::spawn(Arc::clone(&store), Arc::clone(&metrics), config.documents_max, observer.clone())
+            .map_err(|source| io("cannot start the committer", source))?;
     let (stage, stage_receiver) = watch::channel(Stage::Running);
     let origins = match config.allow_origins.as_slice() {
         [] => OriginRule::SameHost { loopback_only: address.ip().is_loopback() },
@@ -73,7 +108,7 @@ pub async fn run(
     };
     let connections_max = config.connections_max;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver));
+    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver, observer));
     let documents = Documents::new(Arc::clone(&context));
     let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
     let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));
@@ -82,6 +117,7 @@ pub async fn run(
 
     shutdown.await;
     info!("shutting down");
+    context.observe(|| Event::Stopping);
     stage.send_replace(Stage::Sessions);
     let patience = context.config.timeouts.shutdown;
     let ended = timeout(patience, async {

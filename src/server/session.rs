@@ -20,7 +20,8 @@ use super::document::{LEFT, SHUTDOWN};
 use super::documents::{Documents, Lease, OpenError};
 use super::link::{Command, End, Ending, Link};
 use super::socket::Gauge;
-use crate::id::{DocId, SessionId};
+use super::trace::{Arrival, Event, Said};
+use crate::id::{DocId, ServerSeq, SessionId};
 use crate::protocol::codec::{decode_client, encode_server};
 use crate::protocol::message::{ClientMessage, Hello, RejectCode, ServerMessage, Version};
 use crate::protocol::reject::{Close, CloseCode, Reject};
@@ -53,24 +54,29 @@ impl Early {
 pub(super) async fn serve(mut socket: WebSocket, surroundings: Surroundings) {
     let session = surroundings.context.next_session();
     surroundings.context.metrics.sessions.inc();
-    match join(&mut socket, &surroundings).await {
+    match join(&mut socket, session, &surroundings).await {
         Ok((hello, bytes, lease)) => run(socket, session, hello, bytes, lease, &surroundings).await,
         Err(Early::Gone) => {}
         Err(Early::Refused { close, error }) => {
             debug!(session = session.0, close.reason, "refused before joining");
             surroundings.context.metrics.refused(close.reason);
-            refuse(socket, close, error, &surroundings).await;
+            refuse(socket, session, close, error, &surroundings).await;
         }
     }
+    surroundings.context.observe(|| Event::Left { session });
     surroundings.context.metrics.sessions.dec();
 }
 
 /// Reads `hello` and finds its document.
-async fn join(socket: &mut WebSocket, surroundings: &Surroundings) -> Result<(Hello, usize, Lease), Early> {
+async fn join(
+    socket: &mut WebSocket,
+    session: SessionId,
+    surroundings: &Surroundings,
+) -> Result<(Hello, usize, Lease), Early> {
     let Surroundings { context, documents, gauge } = surroundings;
     gauge.set_budget(context.config.hello_bytes_max as u64);
     let frame = tokio::select! {
-        frame = timeout(context.config.timeouts.hello, first_text(socket, gauge)) => frame,
+        frame = timeout(context.config.timeouts.hello, first_text(socket, session, surroundings)) => frame,
         () = context.reached(Stage::Sessions) => return Err(Early::close(SHUTDOWN)),
     };
     let frame = frame.map_err(|_| Early::close(Reject::HelloExpected.close()))??;
@@ -93,7 +99,10 @@ async fn join(socket: &mut WebSocket, surroundings: &Surroundings) -> Result<(He
         () = context.reached(Stage::Sessions) => Err(OpenError::Stopping),
     };
     let reject = match opened {
-        Ok(lease) => return Ok((hello, frame.len(), lease)),
+        Ok(lease) => {
+            context.observe(|| Event::Joining { session, doc: &hello.doc, instance: lease.handle.instance });
+            return Ok((hello, frame.len(), lease));
+        }
         Err(OpenError::Stopping) => return Err(Early::close(SHUTDOWN)),
         Err(OpenError::Full) => Reject::Overloaded,
         Err(OpenError::Load(_)) => Reject::DocumentStopped,
@@ -105,30 +114,45 @@ async fn join(socket: &mut WebSocket, surroundings: &Surroundings) -> Result<(He
 }
 
 /// The first text frame.
-async fn first_text(socket: &mut WebSocket, gauge: &Gauge) -> Result<Utf8Bytes, Early> {
+async fn first_text(
+    socket: &mut WebSocket,
+    session: SessionId,
+    surroundings: &Surroundings,
+) -> Result<Utf8Bytes, Early> {
+    let Surroundings { context, gauge, .. } = surroundings;
     loop {
-        match socket.recv().await {
+        let received = socket.recv().await;
+        observe_arrival(context, session, received.as_ref(), gauge.is_over_budget());
+        match received {
             Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Binary(_))) => return Err(Early::close(Reject::BinaryFrame.close())),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Err(Early::Gone),
             Some(Err(error)) => {
-                let fault = if gauge.is_over_budget() { Fault::TooBig } else { Fault::of(error) };
+                let fault = if gauge.is_over_budget() { Fault::TooBig } else { Fault::of(&error) };
                 return Err(fault.close().map_or(Early::Gone, Early::close));
             }
         }
     }
 }
 
-async fn refuse(mut socket: WebSocket, close: Close, error: Option<Box<ServerMessage>>, surroundings: &Surroundings) {
+async fn refuse(
+    mut socket: WebSocket,
+    session: SessionId,
+    close: Close,
+    error: Option<Box<ServerMessage>>,
+    surroundings: &Surroundings,
+) {
     let context = &surroundings.context;
-    let error = error.map(|error| Message::Text(encode_server(&error).into()));
     context.metrics.closed(close.code.number(), close.reason);
     let send = async {
-        for message in error.into_iter().chain([close_message(&close)]) {
-            socket.send(message).await?;
+        if let Some(error) = error {
+            let text = encode_server(&error);
+            context.observe(|| Event::Writing { session, head: ServerSeq(0), said: Said::Message, text: &text });
+            socket.send(Message::Text(text.into())).await?;
         }
-        Ok::<(), axum::Error>(())
+        context.observe(|| Event::Closing { session, head: ServerSeq(0), close: Some(&close) });
+        socket.send(close_message(&close)).await
     };
     if timeout(context.config.timeouts.close, send).await.is_ok_and(|sent| sent.is_ok()) {
         let is_readable = !matches!(close.code, CloseCode::TooBig | CloseCode::InvalidUtf8) && close != INVALID_FRAME;
@@ -191,6 +215,30 @@ async fn linger(stream: &mut SplitStream<WebSocket>, surroundings: &Surroundings
     let _ = timeout(surroundings.context.config.timeouts.close, until_end).await;
 }
 
+/// Tells what was taken from a connection. Pings and the like are no concern of ours.
+fn observe_arrival(
+    context: &Context,
+    session: SessionId,
+    received: Option<&Result<Message, axum::Error>>,
+    is_over_budget: bool,
+) {
+    context.observe_some(|| {
+        let arrival = match received {
+            Some(Ok(Message::Text(text))) => Arrival::Text(text),
+            Some(Ok(Message::Binary(_))) => Arrival::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => return None,
+            Some(Err(_)) if is_over_budget => Arrival::TooBig,
+            Some(Err(error)) => match Fault::of(error) {
+                Fault::TooBig => Arrival::TooBig,
+                Fault::InvalidUtf8 | Fault::Frame => Arrival::Broken,
+                Fault::Gone => Arrival::End,
+            },
+            None => Arrival::End,
+        };
+        Some(Event::Received { session, arrival })
+    });
+}
+
 fn close_message(close: &Close) -> Message {
     Message::Close(Some(CloseFrame { code: close.code.number(), reason: Utf8Bytes::from_static(close.reason) }))
 }
@@ -207,9 +255,10 @@ enum Fault {
 }
 
 impl Fault {
-    fn of(error: axum::Error) -> Self {
+    fn of(error: &axum::Error) -> Self {
+        use std::error::Error as _;
         use tungstenite::Error;
-        match error.into_inner().downcast_ref::<Error>() {
+        match error.source().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::Capacity(_)) => Self::TooBig,
             Some(Error::Utf8(_)) => Self::InvalidUtf8,
             Some(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => Self::Gone,

@@ -110,8 +110,7 @@ impl World {
     }
 
     fn connect(&mut self, client: usize, site: usize) {
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
+        let session = self.next_session(client);
         let (up, down) = (VecDeque::new(), VecDeque::new());
         let link = Link { client, site, up, down, is_client_open: true, is_server_open: true, last: None };
         self.links.insert(session, Shared::new(link));
@@ -127,6 +126,15 @@ impl World {
                 self.send_up(client, sent);
             }
         }
+    }
+
+    /// More connections than a client opens on any path.
+    pub(super) const SESSIONS: u64 = 1000;
+
+    /// Numbered by client, so that it makes no difference which of two clients connected first.
+    fn next_session(&mut self, client: usize) -> SessionId {
+        self.connections[client] += 1;
+        SessionId(Self::SESSIONS * (client as u64 + 1) + self.connections[client])
     }
 
     fn barrier(&mut self, client: usize) {

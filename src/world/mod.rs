@@ -8,6 +8,7 @@
 mod action;
 mod apply;
 mod bounds;
+mod canonical;
 mod check;
 mod config;
 mod disk;
@@ -109,7 +110,8 @@ pub struct World {
     sites: Vec<Site>,
     links: BTreeMap<SessionId, Shared<Link>>,
     peers: Vec<Peer>,
-    next_session: u64,
+    /// How many connections each client has opened.
+    connections: Vec<u64>,
     lifetimes: u128,
     /// The first violation met on the way here.
     violation: Option<Violation>,
@@ -136,8 +138,8 @@ impl World {
             budget,
             sites: docs.iter().take(config.documents).map(site).collect(),
             links: BTreeMap::new(),
+            connections: vec![0; peers.len()],
             peers,
-            next_session: 1,
             lifetimes: 0,
             violation: None,
         };

@@ -56,6 +56,7 @@ pub struct Replica {
     /// The first thing that it did and must not do.
     pub(super) violation: Option<Violation>,
     index: usize,
+    /// How many names it took behind its first.
     identities: usize,
 }
 
@@ -259,8 +260,12 @@ impl Replica {
             self.step(Input::TimerFired(timer));
         }
         self.wants_connection = false;
-        self.identities += 1;
-        self.step(Input::Opened { fresh: identity(self.index, self.identities) })
+        let fresh = identity(self.index, self.identities + 1);
+        let name = fresh.client.clone();
+        let opened = self.step(Input::Opened { fresh });
+        // A name that nobody took is fresh still.
+        self.identities += usize::from(self.said == Some(name));
+        opened
     }
 }
 

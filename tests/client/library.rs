@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Dice;
+use super::traced::Traced;
 
 /// Far more than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    _traced: Traced,
 }
 
 impl Running {
@@ -34,11 +36,13 @@ impl Running {
         let listener = TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let traced = Traced::new();
+        let observer = Some(traced.observer());
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            server::run(Config::default(), store, listener, shutdown).await.unwrap();
+            server::run_observed(Config::default(), store, listener, shutdown, observer).await.unwrap();
         });
-        Self { address, stop, task }
+        Self { address, stop, task, _traced: traced }
     }
 
     fn url(&self) -> String {

@@ -5,6 +5,8 @@
 mod library;
 mod program;
 mod replay;
+#[path = "../traced.rs"]
+mod traced;
 
 /// A small generator, so that a failure names a seed that brings it back.
 struct Dice(u64);

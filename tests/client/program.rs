@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::traced::explained;
 use collab_engine::cli::trace::Patch;
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ pub(crate) fn command() -> Command {
 /// A server process; killed when it goes out of scope.
 pub(crate) struct Server {
     child: Child,
+    trace: PathBuf,
     /// Where it listens.
     pub(crate) address: String,
 }
@@ -24,13 +26,16 @@ impl Server {
     pub(crate) fn start(dir: &Path, address: Option<&str>) -> Self {
         let mut command = command();
         command.args(["serve", "--log", "warn", "--listen", address.unwrap_or("127.0.0.1:0"), "--data"]).arg(dir);
+        // Every server on these data writes behind the last one.
+        let trace = dir.with_extension("trace");
+        command.arg("--trace").arg(&trace);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         // It says where it listens as soon as it does.
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
-        Self { child, address }
+        Self { child, trace, address }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -49,6 +54,9 @@ impl Drop for Server {
         // It may be dead already.
         self.child.kill().ok();
         self.child.wait().ok();
+        if !std::thread::panicking() {
+            explained(&[&self.trace]);
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::harness::{Client, v2};
+use crate::traced::explained;
 
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_collab-engine"));
@@ -23,6 +24,7 @@ fn binary() -> Command {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    traces: tempfile::TempDir,
 }
 
 impl Process {
@@ -34,13 +36,20 @@ impl Process {
         let mut command = binary();
         command.args(args);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
+        let traces = tempfile::tempdir().unwrap();
+        command.arg("--trace").arg(traces.path().join("trace"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address =
             address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {line:?}"));
-        Self { child, address }
+        Self { child, address, traces }
+    }
+
+    /// What it records.
+    pub(crate) fn trace(&self) -> PathBuf {
+        self.traces.path().join("trace")
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -53,6 +62,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            explained(&[self.trace()]);
+        }
     }
 }
 

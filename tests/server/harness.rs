@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collab_engine::protocol::message::Durability;
-use collab_engine::server::{Config, ServerError, run};
+use collab_engine::server::{Config, ServerError, run_observed};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::traced::Traced;
+
 /// Nothing that is expected takes longer than this, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServerError>>,
+    traced: Traced,
 }
 
 /// A configuration for tests: the defaults, in memory.
@@ -47,20 +50,23 @@ impl Server {
     pub(crate) fn start_on(listener: TcpListener, config: Config, store: Arc<dyn Store>) -> Self {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(config, store, listener, async {
+        let traced = Traced::new();
+        let stopped = async {
             let _ = stopped.await;
-        }));
-        Self { address, stop, task }
+        };
+        let task = tokio::spawn(run_observed(config, store, listener, stopped, Some(traced.observer())));
+        Self { address, stop, task, traced }
     }
 
     /// Begins the shutdown; the answer ends with it.
-    pub(crate) fn begin_stop(self) -> JoinHandle<Result<(), ServerError>> {
+    pub(crate) fn begin_stop(self) -> (JoinHandle<Result<(), ServerError>>, Traced) {
         self.stop.send(()).unwrap();
-        self.task
+        (self.task, self.traced)
     }
 
     pub(crate) async fn stop(self) {
-        timeout(PATIENCE, self.begin_stop()).await.unwrap().unwrap().unwrap();
+        let (ended, _traced) = self.begin_stop();
+        timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();
     }
 
     /// The status and body of a plain request.

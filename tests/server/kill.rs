@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::command_line::Process;
 use crate::harness::{PATIENCE, get_json, until};
+use crate::traced::explained;
 use collab_engine::id::{DocId, ReplicaId, ServerSeq};
 use collab_engine::oplog::decode_record;
 use collab_engine::protocol::client::{Event, Identity, Input, Output, ReplicaState};
@@ -224,7 +225,7 @@ async fn whatever_anybody_saw_survives_a_kill() {
     let data = dir.path().join("data");
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut typists: Vec<Typist> = (0..CLIENTS).map(|index| Typist::new(index, seed, &seen)).collect();
-    let (mut log, mut round) = (Log::default(), 0);
+    let (mut log, mut round, mut processes) = (Log::default(), 0, Vec::new());
     while round < ROUNDS && begin.elapsed() < TIME_MAX {
         round += 1;
         let mut process = Process::start_with(&data, &ARGS);
@@ -243,6 +244,7 @@ async fn whatever_anybody_saw_survives_a_kill() {
         tokio::time::sleep(Duration::from_micros(random.next(3000))).await;
         process.child.kill().unwrap();
         process.child.wait().unwrap();
+        processes.push(process);
         stop.send_replace(false);
         for task in tasks {
             typists.push(tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap());
@@ -251,12 +253,17 @@ async fn whatever_anybody_saw_survives_a_kill() {
     }
     println!("{round} rounds, {} numbers, log cut: {}, {:?}", log.head, log.was_cut, begin.elapsed());
     assert!(log.head > ServerSeq(0));
-    finish(typists, &data, &seen, &mut log).await;
+    processes.push(finish(typists, &data, &seen, &mut log).await);
+    // Each process must begin with what the traces of those before it say is durable.
+    let traces: Vec<_> = processes.iter().map(Process::trace).collect();
+    let explained = explained(&traces);
+    println!("{explained:?}");
+    assert_eq!(explained.counts.processes, u64::from(round) + 1);
     assert!(log.was_cut || round < ROUNDS, "no kill met a cut log");
 }
 
 /// Without further kills everything typed is acknowledged, and all end with the same text.
-async fn finish(mut typists: Vec<Typist>, data: &Path, seen: &Arc<Mutex<Seen>>, log: &mut Log) {
+async fn finish(mut typists: Vec<Typist>, data: &Path, seen: &Arc<Mutex<Seen>>, log: &mut Log) -> Process {
     let mut process = Process::start_with(data, &ARGS);
     let (_stop, goes_on) = watch::channel(false);
     for typist in &mut typists {
@@ -274,4 +281,5 @@ async fn finish(mut typists: Vec<Typist>, data: &Path, seen: &Arc<Mutex<Seen>>, 
     process.signal("TERM");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
     log.check(data, &seen.lock().unwrap());
+    process
 }

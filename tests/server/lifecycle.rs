@@ -206,7 +206,7 @@ async fn a_shutdown_closes_with_1001_and_keeps_what_was_sent() {
     joined.send(v2::insert("A", 1, 1, "x")).await;
     joined.receive().await;
     let address = server.address;
-    let ended = server.begin_stop();
+    let (ended, _traced) = server.begin_stop();
     joined.expect_close(1001, "shutdown").await;
     silent.expect_close(1001, "shutdown").await;
     timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();

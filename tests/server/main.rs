@@ -13,6 +13,9 @@ mod kill;
 mod lifecycle;
 mod page;
 mod slow;
+mod trace;
+#[path = "../traced.rs"]
+mod traced;
 mod transport;
 mod version1;
 mod version2;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::packages;
 use crate::tools::Program;
 
 /// Oldest Node that the client's tools run on, as `engines` in client/package.json says.
@@ -37,13 +38,13 @@ fn provide_node(root: &Path) -> Result<(), String> {
     let npm = Program::named("npm");
     let is_there = || node.answers(&["--version"]).is_some() && npm.answers(&["--version"]).is_some();
     if !is_there() {
-        apt_update(root).map_err(node_missing)?;
+        packages::update(root).map_err(node_missing)?;
         let policy = Program::named("apt-cache").answers(&["policy", "nodejs"]).unwrap_or_default();
         let candidate = candidate(&policy).ok_or_else(|| node_missing("apt-get knows none".to_owned()))?;
         if !is_recent(candidate) {
             return Err(node_missing(format!("apt-get would install {candidate}")));
         }
-        apt_install(&["nodejs", "npm"], root).map_err(node_missing)?;
+        packages::install(&["nodejs", "npm"], root).map_err(node_missing)?;
     }
     let version = node.answers(&["--version"]).ok_or_else(|| node_missing("it does not run".to_owned()))?;
     let version = version.trim();
@@ -94,7 +95,7 @@ pub(crate) fn provide_chromium(root: &Path) -> Result<Program, String> {
              the variable CHROMIUM"
         )
     };
-    apt_update(root).and_then(|()| apt_install(&["chromium"], root)).map_err(missing)?;
+    packages::update(root).and_then(|()| packages::install(&["chromium"], root)).map_err(missing)?;
     let found = chromium().ok_or_else(|| missing("what was installed does not run".to_owned()))?;
     Ok(Program { env: Some(("CHROMIUM", found)), ..npm })
 }
@@ -103,20 +104,6 @@ fn chromium() -> Option<OsString> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.into_iter().find(|name| Program::named(name).answers(&["--version"]).is_some());
     found.map(OsString::from)
-}
-
-fn apt_update(root: &Path) -> Result<(), String> {
-    let user = Program::named("id").answers(&["-u"]).unwrap_or_default();
-    if user.trim() != "0" || Program::named("apt-get").answers(&["--version"]).is_none() {
-        return Err("and it can only be installed by root, with apt-get".to_owned());
-    }
-    Program::named("apt-get").run(&["update"], None, root)
-}
-
-fn apt_install(packages: &[&str], root: &Path) -> Result<(), String> {
-    println!("      {} is missing; installing it", packages.join(" with "));
-    let env = Some(("DEBIAN_FRONTEND", "noninteractive"));
-    Program::named("apt-get").run(&[&["install", "-y", "--no-install-recommends"], packages].concat(), env, root)
 }
 
 /// Whether the built library is small enough.

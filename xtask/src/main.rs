@@ -2,8 +2,10 @@
 
 mod client;
 mod fuzz;
+mod packages;
 mod shipped;
 mod steps;
+mod tiny;
 mod tools;
 
 use std::path::PathBuf;

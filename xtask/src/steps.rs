@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::client;
 use crate::shipped;
+use crate::tiny;
 use crate::tools::{self, Need};
 
 /// Work whose success means that `claim` holds.
@@ -93,6 +94,12 @@ pub(crate) const STEPS: &[Step] = &[
         claim: "the whole workspace builds in release, and none of the mutants is in the server",
         is_gate: false,
         work: &[cargo("build --locked --workspace --release"), Work::Task(shipped::server_has_no_mutants)],
+    },
+    Step {
+        name: "tiny",
+        claim: "the scenarios judge a server in Python that was written from docs/protocol.md alone, and it passes",
+        is_gate: false,
+        work: &[BUILD, Work::Task(tiny::passes)],
     },
     Step {
         name: "client",

@@ -4,6 +4,7 @@
 
 mod broken;
 mod command_line;
+mod explore;
 mod faults;
 mod faulty;
 mod process;
@@ -11,6 +12,8 @@ mod proxy;
 mod reports;
 mod schema;
 mod steps;
+#[path = "../../../tests/traced.rs"]
+mod traced;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +33,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::traced::Traced;
+
 fn scenarios() -> Vec<Arc<Loaded>> {
     let all = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts")).unwrap();
     all.into_iter().map(Arc::new).collect()
@@ -46,6 +51,7 @@ struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    _traced: Traced,
 }
 
 impl Server {
@@ -56,13 +62,15 @@ impl Server {
         let mut config = Config { durability: Durability::Memory, ..Config::default() };
         // What waits for this deadline need not wait much longer than a busy machine makes it.
         config.timeouts.hello = Duration::from_secs(8);
+        let traced = Traced::new();
+        let observer = Some(traced.observer());
         let task = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            server::run(config, Arc::new(MemoryStore::new()), listener, stopped).await.unwrap();
+            server::run_observed(config, Arc::new(MemoryStore::new()), listener, stopped, observer).await.unwrap();
         });
-        Self { address, stop, task }
+        Self { address, stop, task, _traced: traced }
     }
 
     async fn stop(self) {

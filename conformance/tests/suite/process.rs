@@ -16,18 +16,24 @@ use collab_conformance::run::Target;
 use collab_conformance::suite::{Judged, run_all};
 use collab_conformance::transcript::{Loaded, Profile};
 use collab_engine::protocol::message::Durability;
+use collab_engine::server::trace::Observer;
 use collab_engine::server::{self, Config};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
+use collab_engine::trace::record::Recorder;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::traced::explained;
 use crate::{scenarios, target};
 
 /// Where to serve, for the process that is asked to.
 const ADDRESS: &str = "CONFORMANCE_SERVE_AT";
 /// Its directory; without one it keeps everything in memory, and says that it is on the disk.
 const DIRECTORY: &str = "CONFORMANCE_SERVE_FROM";
+
+/// Where it records what it does.
+const TRACE: &str = "CONFORMANCE_SERVE_TRACED";
 
 /// No test, but the server's process.
 #[test]
@@ -55,7 +61,9 @@ async fn serve(address: &str, directory: Option<PathBuf>) {
         None => server::run(config, Arc::new(MemoryStore::new()), listener, end).await.unwrap(),
         Some(directory) => {
             let store = Arc::new(EmbeddedStore::open(&directory, EmbeddedOptions::default()).unwrap());
-            server::run(config, Arc::clone(&store) as Arc<dyn Store>, listener, end).await.unwrap();
+            let recorder = Recorder::open(Path::new(&std::env::var_os(TRACE).unwrap())).unwrap();
+            let (served, observer) = (Arc::clone(&store) as Arc<dyn Store>, Arc::new(recorder) as Arc<dyn Observer>);
+            server::run_observed(config, served, listener, end, Some(observer)).await.unwrap();
             Arc::into_inner(store).unwrap().close().unwrap();
         }
     }
@@ -83,6 +91,9 @@ impl Owned {
         }
         self.child.wait().unwrap();
         if let Some(directory) = self.directory.as_ref().filter(|_| hook == "reset") {
+            // What another server did with other data must be explained by itself.
+            explained(&[trace(directory)]);
+            std::fs::remove_file(trace(directory)).unwrap();
             std::fs::remove_dir_all(directory).unwrap();
         }
         self.child = spawn(self.address, self.directory.as_deref());
@@ -100,9 +111,14 @@ fn spawn(address: SocketAddr, directory: Option<&Path>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "process::serves_if_asked"]).env(ADDRESS, address.to_string());
     if let Some(directory) = directory {
-        command.env(DIRECTORY, directory);
+        command.env(DIRECTORY, directory).env(TRACE, trace(directory));
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Where a process with this directory records what it does.
+fn trace(directory: &Path) -> PathBuf {
+    directory.with_extension("trace")
 }
 
 /// Starts a process, and gives how to reach it and what can be done to it, and the port at which its owner listens.
@@ -117,6 +133,8 @@ fn start(place: &TempDir, is_kept: bool) -> (Target, u16) {
             let mut hook = String::new();
             BufReader::new(stream.try_clone().unwrap()).read_line(&mut hook).unwrap();
             if hook.trim() == "end" {
+                drop(owned);
+                stream.write_all(b"ended\n").unwrap();
                 return;
             }
             owned.carry_out(hook.trim());
@@ -138,7 +156,12 @@ pub(crate) async fn judge(scenarios: &[Arc<Loaded>], is_kept: bool) -> Vec<Judge
     let (target, owner) = start(&place, is_kept);
     ready(&target).await;
     let judged = run_all(scenarios, &target, &Profile::ALL, 4, |_| {}).await;
-    TcpStream::connect(("127.0.0.1", owner)).unwrap().write_all(b"end\n").unwrap();
+    let mut owner = TcpStream::connect(("127.0.0.1", owner)).unwrap();
+    owner.write_all(b"end\n").unwrap();
+    owner.read_exact(&mut [0; 6]).unwrap();
+    if is_kept {
+        println!("{:?}", explained(&[trace(&place.path().join("data"))]));
+    }
     judged
 }
 

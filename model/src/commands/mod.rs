@@ -12,6 +12,7 @@ pub mod observe;
 pub mod reference;
 pub mod replay;
 pub mod simulate;
+pub mod validate;
 
 /// The command could not begin.
 pub const USAGE: u8 = 2;

@@ -48,6 +48,16 @@ pub trait Explorable:
         true
     }
 
+    /// The state that stands for this one and all others that differ from it in nothing that makes a difference.
+    fn canonical(state: &Self::State) -> Self::State {
+        state.clone()
+    }
+
+    /// Whether a search may leave out what is known to lead to nothing new, and take states for the canonical one.
+    fn is_reduced(&self) -> bool {
+        false
+    }
+
     /// Everything that may happen, without any reduction.
     fn enabled(&self, state: &Self::State) -> Vec<Self::Action>;
 

@@ -134,8 +134,12 @@ impl Outcome {
 pub fn run<M: Explorable>(model: &M, allowance: Allowance) -> Outcome {
     memory::forget_peak();
     let begin = Instant::now();
-    let checker =
-        model.clone().checker().threads(allowance.threads).finish_when(HasDiscoveries::AnyFailures).spawn_dfs();
+    let mut builder = model.clone().checker().threads(allowance.threads).finish_when(HasDiscoveries::AnyFailures);
+    if model.is_reduced() {
+        // Only stateright's depth-first search heeds it.
+        builder = builder.symmetry_fn(M::canonical);
+    }
+    let checker = builder.spawn_dfs();
     let cut = supervise(model, &checker, allowance, begin);
     let joined = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| checker.join()));
     let seconds = begin.elapsed().as_secs_f64();

@@ -7,6 +7,8 @@
 mod pending;
 mod receive;
 mod rekey;
+#[cfg(feature = "world")]
+mod renumber;
 mod saved;
 #[cfg(test)]
 mod tests;

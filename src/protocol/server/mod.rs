@@ -7,6 +7,8 @@
 
 mod accept;
 mod join;
+#[cfg(feature = "world")]
+mod renumber;
 mod tentative;
 #[cfg(test)]
 mod tests;

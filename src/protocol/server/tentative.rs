@@ -146,6 +146,18 @@ impl Tentative {
         std::mem::take(&mut self.entries).into_iter().map(|pending| (pending.entry, pending.session)).collect()
     }
 
+    /// Which connections asked for the entries.
+    #[cfg(feature = "world")]
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.entries.iter().map(|pending| pending.session)
+    }
+
+    /// Gives those connections other numbers.
+    #[cfg(feature = "world")]
+    pub(super) fn renumber(&mut self, session: impl Fn(SessionId) -> SessionId) {
+        self.entries.iter_mut().for_each(|pending| pending.session = session(pending.session));
+    }
+
     /// How many tentative entries of a client wait.
     pub(super) fn waiting_count_of(&self, client: &ReplicaId) -> usize {
         let of_client = |pending: &&Pending| pending.waits && pending.entry.origin == *client;

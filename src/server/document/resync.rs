@@ -14,6 +14,7 @@ use crate::protocol::server::ServerState;
 use crate::server::context::Context;
 use crate::server::link::{ResyncFrames, StateFrames};
 use crate::server::ring::SharedRing;
+use crate::server::trace::Event;
 
 /// How long an encoded state is kept for the next one who needs it. After a restart everybody does, at once.
 const KEPT: Duration = Duration::from_secs(2);
@@ -48,6 +49,7 @@ impl States {
     /// holds what came since; version 1 gets the head's.
     pub(super) fn frames(
         &mut self,
+        instance: u64,
         state: &ServerState,
         ring: &SharedRing,
         version: Version,
@@ -66,6 +68,7 @@ impl States {
         if let Some(kept) = slot.as_ref().filter(|kept| fits(kept)) {
             return kept.frames.clone();
         }
+        context.observe(|| Event::Encoding { instance, version, state });
         let frames = encode(state, version, context);
         *slot = Some(Kept { at: head, frames: frames.clone(), expires: Instant::now() + KEPT });
         frames

@@ -97,6 +97,7 @@ impl Reader {
                 _ = ending.ended() => return None,
                 frame = self.stream.next() => frame,
             };
+            super::observe_arrival(&self.context, self.session, frame.as_ref(), false);
             self.pulse.beat();
             if let Step::Stop(fault) = self.on_frame(frame, place).await {
                 ending.ended().await;
@@ -111,7 +112,7 @@ impl Reader {
             Some(Ok(Message::Binary(_))) => self.refuse(Reject::BinaryFrame, None).await,
             // The answer to a ping or a close is sent below us, when the stream is read again.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Step::Go,
-            Some(Err(error)) => match Fault::of(error) {
+            Some(Err(error)) => match Fault::of(&error) {
                 Fault::TooBig => {
                     self.refuse(Reject::MessageTooBig, None).await;
                     Step::Stop(Some(Fault::TooBig))

@@ -25,6 +25,7 @@ use crate::server::link::{Command, End, Ending, ToWriter};
 use crate::server::load;
 use crate::server::ring::{Encoded, SharedRing};
 use crate::server::socket::Gauge;
+use crate::server::trace::{Event, Said};
 use crate::storage::{Record, StoreError};
 
 /// Most entries and answers in one write.
@@ -49,6 +50,8 @@ pub(super) struct Writer {
     was_pinged: bool,
     /// `None` until the session has joined, or was refused.
     feed: Option<Feed>,
+    /// The head of the ring when the feed was last asked.
+    asked_at: ServerSeq,
     /// The places of the answers in the feed, in its order.
     places: VecDeque<Option<OwnedSemaphorePermit>>,
 }
@@ -75,6 +78,7 @@ impl Writer {
             pulse: Arc::clone(&parts.pulse),
             was_pinged: false,
             feed: None,
+            asked_at: ServerSeq(0),
             places: VecDeque::new(),
         }
     }
@@ -82,9 +86,15 @@ impl Writer {
     /// Speaks until the session ends. True if a close frame was sent.
     pub(super) async fn run(mut self) -> bool {
         let end = self.until_end().await;
-        let was_closed = match &end {
-            End::Close(close) => self.close(close).await,
-            End::Gone => false,
+        let (session, head) = (self.session, self.asked_at);
+        let close = match &end {
+            End::Close(close) => Some(close),
+            End::Gone => None,
+        };
+        self.context.observe(|| Event::Closing { session, head, close });
+        let was_closed = match close {
+            Some(close) => self.close(close).await,
+            None => false,
         };
         // Now the reader may stop as well.
         self.ending.end(end);
@@ -128,10 +138,13 @@ impl Writer {
             _ = self.bell.changed(), if self.feed.is_some() => {}
             () = sleep(next_ping) => self.ping().await?,
         }
+        Ok(())
+    }
+
+    fn take_all(&mut self) {
         while let Ok(message) = self.from_document.try_recv() {
             self.take(message);
         }
-        Ok(())
     }
 
     fn take(&mut self, message: ToWriter) {
@@ -153,21 +166,27 @@ impl Writer {
 
     /// Sends what the feed has next, as one write. False if it has nothing.
     async fn advance(&mut self) -> Result<bool, End> {
-        let Some(feed) = &mut self.feed else { return Ok(false) };
         let (mut batch, mut rest) = (Vec::new(), None);
-        {
-            let ring = self.ring.lock();
+        let ring = Arc::clone(&self.ring);
+        let version = {
+            let ring = ring.lock();
+            self.asked_at = ring.head();
+            // An answer was handed over before any later entry was published: taken under the lock, it cannot be overtaken.
+            self.take_all();
+            let Some(feed) = &mut self.feed else { return Ok(false) };
             while batch.len() < BATCH_MAX && rest.is_none() {
                 match feed.next(&ring, &self.context.limits) {
                     next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
                     next => rest = Some(next),
                 }
             }
-        }
-        let version = feed.version();
+            feed.version()
+        };
         if !batch.is_empty() {
             self.write_all(&batch, version).await?;
             self.free_places();
+        } else if matches!(rest, Some(Next::Idle)) {
+            self.context.observe(|| Event::Idle { session: self.session, head: self.asked_at });
         }
         match rest {
             Some(Next::ReadLog { after }) => self.read_log(after).await.map(|()| true),
@@ -190,10 +209,14 @@ impl Writer {
     }
 
     /// Writes frames, as many as fit into one packet. Fails if the peer takes nothing for too long.
-    async fn write(&mut self, frames: impl Iterator<Item = Message>) -> Result<(), End> {
+    async fn write(&mut self, frames: impl Iterator<Item = Frame>) -> Result<(), End> {
         let mut count = 0;
+        let (session, head, context) = (self.session, self.asked_at, Arc::clone(&self.context));
         let send = async {
-            for frame in frames {
+            for (said, frame) in frames {
+                if let (Some(said), Message::Text(text)) = (said, &frame) {
+                    context.observe(|| Event::Writing { session, head, said, text });
+                }
                 self.sink.feed(frame).await?;
                 count += 1;
             }
@@ -212,10 +235,17 @@ impl Writer {
         let internal = End::Close(Reject::DocumentStopped.close());
         self.context.metrics.log_reads.inc();
         let (doc, head) = (self.doc.clone(), self.ring.lock().head());
+        // Answers among what is read now: they were handed over before that head was published.
+        self.take_all();
         let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
+        let (session, asked_at) = (self.session, self.asked_at);
         let records = match read {
-            Some(Ok(records)) if !records.is_empty() => records,
+            Some(Ok(records)) if !records.is_empty() => {
+                self.context.observe(|| Event::LogRead { session, head: asked_at, after, records: Some(&records) });
+                records
+            }
             Some(Err(StoreError::Truncated { .. })) => {
+                self.context.observe(|| Event::LogRead { session, head: asked_at, after, records: None });
                 self.feed.iter_mut().for_each(Feed::truncated);
                 return Ok(());
             }
@@ -236,11 +266,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Sends records of the log. False if the session needs the state in place of one of them.
+    /// Sends records of the log. False if something else comes first: an answer, or the state in place of one of them.
     async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         let (mut batch, version, mut goes_on) = (Vec::new(), feed.version(), true);
         for record in records {
+            if feed.has_due_answer() {
+                goes_on = false;
+                break;
+            }
             let entry = load::decode(&self.doc, record).map_err(|error| {
                 error!(doc = %self.doc, %error, "the log cannot be read");
                 End::Close(Reject::DocumentStopped.close())
@@ -277,7 +311,8 @@ impl Writer {
             Err(_) => None,
         };
         let Some(state) = encoded else { return Err(End::Close(Reject::DocumentStopped.close())) };
-        self.write(state.frames.iter().cloned().map(Message::Text)).await?;
+        let said = Some(Said::State(state.at));
+        self.write(state.frames.iter().map(|frame| (said, Message::Text(frame.clone())))).await?;
         self.feed.iter_mut().for_each(|feed| feed.resynced(state.at));
         Ok(())
     }
@@ -299,18 +334,27 @@ impl Writer {
             return Ok(());
         }
         self.was_pinged = true;
-        self.write([Message::Ping(Bytes::new())].into_iter()).await
+        self.write([(None, Message::Ping(Bytes::new()))].into_iter()).await
     }
 }
 
+/// What an observer is told of a frame, if anything, and the frame.
+type Frame = (Option<Said>, Message);
+
 /// The frames of one thing that a feed says.
-fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> Vec<Message> {
+fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> Vec<Frame> {
     match next {
-        Next::Message(message) => vec![Message::Text(encode_server(message).into())],
-        Next::Entry { entry, after } => match version {
-            Version::V1 => entry.v1(*after, &context.limits).into_iter().map(Message::Text).collect(),
-            Version::V2 => vec![Message::Text(entry.v2())],
-        },
+        Next::Message(message) => vec![(Some(Said::Message), Message::Text(encode_server(message).into()))],
+        Next::Entry { entry, after } => {
+            let said = Some(Said::Echo(entry.as_ref().last()));
+            match version {
+                Version::V1 => {
+                    let frames = entry.v1(*after, &context.limits).into_iter();
+                    frames.map(|frame| (said, Message::Text(frame))).collect()
+                }
+                Version::V2 => vec![(said, Message::Text(entry.v2()))],
+            }
+        }
         Next::ReadLog { .. } | Next::Resync | Next::Close(_) | Next::Idle => Vec::new(),
     }
 }

@@ -155,6 +155,20 @@ fn own_operations_that_a_resync_covers_are_answered_behind_it() {
 }
 
 #[test]
+fn answers_keep_their_place_among_those_to_own_operations_that_a_resync_covers() {
+    let mut shell = Shell::new();
+    let b = shell.join("B");
+    let a = shell.join_with("A", |_, v2| v2.resync = true);
+    shell.edit(a, 1, ins(ROOT, (1, "A"), "x"));
+    shell.edit(b, 1, ins(ROOT, (1, "B"), "y"));
+    shell.ask_sync(a, 7);
+    shell.edit(a, 2, ins(ROOT, (2, "A"), "z"));
+    shell.sync();
+    let expected = ["hello_ack 0: last 0, resync", "resync 3", "ack 1: 1 of 1", "synced 7 at 2", "ack 2: 3 of 1"];
+    assert_eq!(shell.read(a), expected);
+}
+
+#[test]
 fn a_log_cut_while_own_operations_are_being_answered_sends_the_client_back() {
     let (mut shell, a) = behind_with_own();
     shell.truncate();

@@ -133,7 +133,7 @@ fn build(root: &Path) -> Result<Programs, String> {
     Ok(Programs { folder: root.join("fuzz/target").join(host).join("release"), seeds })
 }
 
-/// One target: fuzzes, then leaves the smallest corpus that reaches as much.
+/// One target: fuzzes, then leaves corpora that are as small as can be.
 fn one(root: &Path, programs: &Programs, target: &str, options: &Options) -> Result<Run, String> {
     let fuzz = root.join("fuzz");
     let folders = session::Folders {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod broken;
+mod clients;
 mod command_line;
 mod explore;
 mod faults;

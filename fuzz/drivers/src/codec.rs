@@ -1,9 +1,10 @@
 //! Reading what came over the wire or from disk.
 
 use collab_engine::content::Content;
-use collab_engine::document::{Document, DocumentState};
+use collab_engine::document::Document;
+use collab_engine::id::INTEGER_MAX;
 use collab_engine::oplog::{decode_record, encode_record};
-use collab_engine::protocol::codec::{Malformed, decode_client as read_client, encode_client};
+use collab_engine::protocol::codec::{DEPTH_MAX, KEYS_MAX, Malformed, decode_client as read_client, encode_client};
 use collab_engine::protocol::codec::{decode_server as read_server, encode_server, split_state};
 use collab_engine::protocol::limits::Limits;
 use collab_engine::protocol::message::{Resync, ServerMessage, Version};
@@ -28,13 +29,47 @@ fn check_refusal(malformed: &Malformed) {
     assert!(!malformed.what.is_empty(), "a refusal says nothing");
 }
 
-/// A general JSON reader must read the frame too, and find in it what was understood: another road to the same
-/// meaning. What is written for its default need not have been there; `protocol` and `features` are written as ours.
-fn check_meaning(frame: &str, written: &str) {
-    let read: Value =
-        serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}, but it was accepted: {frame}"));
+/// A general JSON reader must read the frame too: another road to the same meaning.
+fn check_json(frame: &str) -> Value {
+    let read = serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}, but it was accepted: {frame}"));
+    let (mut pairs, mut depth, mut deepest, mut is_text, mut is_escaped) = (0, 0, 0, false, false);
+    for byte in frame.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b':' => pairs += 1,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    // The general reader keeps one of two equal keys.
+    assert_eq!(count_pairs(&read), pairs, "a key comes twice (JSON-2): {frame}");
+    assert!(deepest <= usize::from(DEPTH_MAX), "nested too deep (JSON-6): {frame}");
+    read
+}
+
+fn count_pairs(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => {
+            assert!(object.len() <= KEYS_MAX, "too many keys (JSON-6)");
+            object.len() + object.values().map(count_pairs).sum::<usize>()
+        }
+        Value::Array(items) => items.iter().map(count_pairs).sum(),
+        _ => 0,
+    }
+}
+
+/// What was understood stands in the frame. What is written for its default need not have been there; `protocol` and
+/// `features` are written as ours.
+fn check_meaning(read: &Value, written: &str) {
     let written = serde_json::from_str(written).unwrap_or_else(|error| panic!("{error}: {written}"));
-    assert!(agrees(&written, &read), "{written} is not the meaning of {frame}");
+    assert!(agrees(&written, read), "{written} is not the meaning of {read}");
 }
 
 fn agrees(written: &Value, read: &Value) -> bool {
@@ -46,6 +81,7 @@ fn agrees(written: &Value, read: &Value) -> bool {
         (Value::Array(written), Value::Array(read)) => {
             written.len() == read.len() && written.iter().zip(read).all(|(written, read)| agrees(written, read))
         }
+        (Value::Number(number), _) => written == read && number.as_u64().is_some_and(|number| number <= INTEGER_MAX),
         _ => written == read,
     }
 }
@@ -59,7 +95,7 @@ pub(crate) fn decode_client(bytes: &[u8]) {
                     let written = encode_client(&message);
                     assert_eq!(read_client(&written, version, &Limits::default()).as_ref(), Ok(&message), "{written}");
                     assert_eq!(encode_client(&message), written);
-                    check_meaning(&frame, &written);
+                    check_meaning(&check_json(&frame), &written);
                 }
                 Err(malformed) => check_refusal(&malformed),
             }
@@ -73,9 +109,10 @@ pub(crate) fn decode_server(bytes: &[u8]) {
         Ok(message) => {
             let written = encode_server(&message);
             assert_eq!(read_server(&written, &Limits::default()).as_ref(), Ok(&message), "{written}");
+            let read = check_json(&frame);
             if !matches!(message, ServerMessage::Resync(_) | ServerMessage::Error { .. }) {
                 // The runs of a state name replicas by index, in any order; the sentence for people is not kept.
-                check_meaning(&frame, &written);
+                check_meaning(&read, &written);
             }
             if let ServerMessage::Resync(resync) = message {
                 check_state(&resync);
@@ -92,16 +129,18 @@ fn check_state(resync: &Resync) {
     let state = document.state();
     assert_eq!(Document::from_state(&state).as_ref(), Ok(&document));
     for bytes_max in [0, 300, 1 << 20] {
-        let parts = split_state(&resync.doc, resync.server_seq, resync.term, &state, bytes_max);
-        let frames: Vec<String> = parts.into_iter().map(|part| encode_server(&ServerMessage::Resync(part))).collect();
-        let limits = Limits { message_bytes_max: u32::MAX, ..Limits::default() };
-        let mut joined = DocumentState::default();
-        for frame in frames {
-            let Ok(ServerMessage::Resync(part)) = read_server(&frame, &limits) else { panic!("no resync: {frame}") };
-            joined.runs.extend(part.state.runs);
-            joined.waiting.extend(part.state.waiting);
-        }
-        assert_eq!(Document::from_state(&joined).as_ref(), Ok(&document), "in parts of {bytes_max}");
+        let mut parts =
+            split_state(&resync.doc, resync.server_seq, resync.term, &state, bytes_max).into_iter().map(|part| {
+                let frame = encode_server(&ServerMessage::Resync(part));
+                let limits = Limits { message_bytes_max: u32::MAX, ..Limits::default() };
+                let Ok(ServerMessage::Resync(read)) = read_server(&frame, &limits) else {
+                    panic!("no resync: {frame}")
+                };
+                read
+            });
+        let mut whole = parts.next().expect("at least one part");
+        assert!(parts.all(|part| whole.absorb(part)) && whole.is_whole());
+        assert_eq!(Document::from_state(&whole.state).as_ref(), Ok(&document), "in parts of {bytes_max}");
     }
     check_runs(&state.runs, &document);
 }

@@ -2,6 +2,8 @@
 
 mod strangers;
 
+use collab_engine::id::ElementId;
+use collab_engine::op::Edit;
 use collab_engine::protocol::client::{Input, Status};
 use collab_engine::protocol::limits::Limits;
 use collab_engine::world::Preset;
@@ -26,7 +28,7 @@ pub(crate) fn limits(choices: &mut Choices<'_>) -> Limits {
         document_elements_max: 30,
         lamport_jump_max: 16,
         inflight_max: 3,
-        message_bytes_max: 2000,
+        message_bytes_max: 700,
         ..Limits::default()
     };
     Preset::ALL.get(kind).map_or(small, |preset| preset.limits())
@@ -117,13 +119,29 @@ impl Scene {
 /// The bystander's application does something.
 pub(crate) fn edit(stage: &mut Stage, bystander: &mut Bystander, choices: &mut Choices<'_>) {
     let len = bystander.state.document().rga().len();
-    let input = match choices.below(8) {
+    let input = match choices.below(10) {
         0..=3 => {
             Input::Insert { at: choices.below(len + 1), text: (*choices.pick(&["x", "yz", "ä€𝄞"])).to_owned() }
         }
         4 | 5 => Input::Delete { at: choices.below(len + 1), len: 1 + choices.below(3) },
         6 => Input::Sync { nonce: choices.below(3) as u64 },
-        _ => Input::Insert { at: len + choices.below(2), text: choices.pick(&["", "end"]).to_string() },
+        7 => Input::Insert { at: len + choices.below(2), text: choices.pick(&["", "end"]).to_string() },
+        _ => Input::Edit(anchored(bystander, choices)),
     };
     bystander.act(stage, input);
+}
+
+/// An edit on ids, which may or may not be one that the replica can make.
+fn anchored(bystander: &Bystander, choices: &mut Choices<'_>) -> Edit {
+    let document = bystander.state.document();
+    let runs = document.rga().runs();
+    let run = runs.get(choices.below(runs.len())).map(|run| run.id.clone());
+    let distance = choices.below(3) as u64;
+    let id = run.and_then(|first| first.checked_add(distance)).unwrap_or_else(ElementId::root);
+    if choices.one_in(3) {
+        return Edit::Delete { id, len: choices.below(4) as u32 };
+    }
+    let own = &bystander.state.identity().client;
+    let lamport = document.highest().0 + choices.below(3) as u64;
+    Edit::Insert { parent: id, id: ElementId::new(lamport, own), text: choices.pick(&["a", "", "bc"]).to_string() }
 }

@@ -19,7 +19,7 @@ mod stage;
 mod world;
 
 pub use corpus::{Kept, corpora, home, kept};
-pub use world::{STATES_CONFIGS, states};
+pub use world::{STATES_CONFIGS, all_states, states};
 
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use std::{fs, io};
 
 use clap::{Parser, Subcommand};
-use collab_fuzz::{Kept, TARGETS, Target, corpora, home, kept, seeds, states, target};
+use collab_fuzz::{Kept, STATES_CONFIGS, TARGETS, Target, all_states, corpora, home, kept, seeds, states, target};
 
 /// What can be done with the corpora without a fuzzer.
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// States that are counted of a world at the most.
+const STATES_MAX: usize = 300_000;
 
 #[derive(Subcommand)]
 enum Command {
@@ -26,7 +29,7 @@ enum Command {
         #[arg(long, default_value_os_t = home().join("corpus"))]
         out: PathBuf,
     },
-    /// Counts the states that the corpus of `states` visits.
+    /// Counts the states of the small worlds, and those that the corpus of `states` visits.
     States,
     /// Tells which named faults of the core the corpora notice, and after how many inputs.
     #[cfg(feature = "mutants")]
@@ -71,7 +74,12 @@ fn count_states() -> Result<(), String> {
     let mut visited = BTreeSet::new();
     let inputs = corpora(&home(), target)?;
     inputs.iter().for_each(|input| states(&input.bytes, &mut |digest| visited.extend([digest])));
-    println!("{} states with {} inputs", visited.len(), inputs.len());
+    for index in 0..STATES_CONFIGS {
+        let all = all_states(index, STATES_MAX);
+        let seen = all.intersection(&visited).count();
+        println!("world {index}: {seen} of {} states", all.len());
+    }
+    println!("{} inputs", inputs.len());
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! honest server converge. After others it may hold what nobody wrote; but it never loses an edit of its own, never
 //! contradicts itself, and never says anything that the protocol does not allow.
 
-use collab_engine::id::{DocId, ElementId, ReplicaId, ServerSeq, Term};
+use collab_engine::id::{DocId, ElementId, ReplicaId, ServerSeq, SessionId, Term};
 use collab_engine::op::{Edit, Op};
 use collab_engine::protocol::codec::encode_server;
 use collab_engine::protocol::message::{
@@ -43,7 +43,8 @@ struct Scene {
     other: Bystander,
     /// Whether it was told something that cannot be noticed.
     is_deceived: bool,
-    last: Option<Frame>,
+    /// What it heard last, and on which connection.
+    last: Option<(SessionId, Frame)>,
 }
 
 impl Scene {
@@ -82,7 +83,8 @@ impl Scene {
     }
 
     fn hear(&mut self, stage: &mut Stage) {
-        self.last = self.replica.down.front().cloned().or(self.last.take());
+        let next = self.replica.session.zip(self.replica.down.front().cloned());
+        self.last = next.or(self.last.take());
         self.replica.hear(stage);
     }
 
@@ -91,7 +93,10 @@ impl Scene {
         let down = &mut self.replica.down;
         match choices.below(10) {
             0 => drop(down.pop_front()),
-            1 => down.extend(self.last.clone().filter(|frame| matches!(frame, Frame::Text(_)))),
+            1 => {
+                let last = self.last.clone().filter(|(session, _)| self.replica.session == Some(*session));
+                down.extend(last.map(|(_, frame)| frame).filter(|frame| matches!(frame, Frame::Text(_))));
+            }
             2 if down.len() > 1 => down.swap(0, 1),
             3 => {
                 let rubbish = String::from_utf8_lossy(choices.bytes(30)).into_owned();

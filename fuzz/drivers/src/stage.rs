@@ -3,7 +3,7 @@
 //! Everything comes in as frames and leaves as frames: the text that a socket would carry. What is checked here knows nothing
 //! of how the server judges; it looks at the log, and at what is said to whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use collab_engine::content::Content;
@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     ring: Ring<Arc<Entry>>,
     feeds: BTreeMap<SessionId, Feed>,
     open: BTreeSet<SessionId>,
+    /// What has arrived while the session's answers had no room.
+    unread: BTreeMap<SessionId, VecDeque<String>>,
     joined: BTreeMap<SessionId, Joined>,
     /// Every durable entry as it is stored.
     log: Vec<Vec<u8>>,
@@ -78,6 +80,7 @@ impl Stage {
             limits,
             feeds: BTreeMap::new(),
             open: BTreeSet::new(),
+            unread: BTreeMap::new(),
             joined: BTreeMap::new(),
             log: Vec::new(),
             unsynced: Vec::new(),
@@ -119,23 +122,30 @@ impl Stage {
         session
     }
 
-    /// A text frame arrives. Not read, and lost, while the session's answers have no room.
+    /// A text frame arrives.
     pub(crate) fn hear(&mut self, session: SessionId, frame: &str) {
-        let has_room = self.feeds.get(&session).is_none_or(|feed| feed.has_room(&self.limits));
-        if !self.is_open(session) || !has_room {
-            return;
+        if self.is_open(session) {
+            self.unread.entry(session).or_default().push_back(frame.to_owned());
+            self.read(session);
         }
-        let version = self.joined.get(&session).map_or(Version::V1, |joined| joined.version);
-        match decode_client(frame, version, &self.limits) {
-            Ok(message) => self.hear_message(session, message),
-            Err(malformed) => {
-                let (reject, message) = (malformed.reject, malformed.message);
-                self.step(Input::Refused { session, reject, message });
+    }
+
+    /// Reads from a session while its answers have room.
+    fn read(&mut self, session: SessionId) {
+        while self.feeds.get(&session).is_none_or(|feed| feed.has_room(&self.limits)) {
+            let Some(frame) = self.unread.get_mut(&session).and_then(VecDeque::pop_front) else { return };
+            let version = self.joined.get(&session).map_or(Version::V1, |joined| joined.version);
+            match decode_client(&frame, version, &self.limits) {
+                Ok(message) => self.hear_message(session, &message),
+                Err(malformed) => {
+                    let (reject, message) = (malformed.reject, malformed.message);
+                    self.step(Input::Refused { session, reject, message });
+                }
             }
         }
     }
 
-    fn hear_message(&mut self, session: SessionId, message: ClientMessage) {
+    fn hear_message(&mut self, session: SessionId, message: &ClientMessage) {
         let mut out = Vec::new();
         self.server.step(Input::Message { session, message: message.clone() }, &mut out);
         let refused = out.iter().any(|output| matches!(output, Output::Refuse { .. }));
@@ -144,8 +154,8 @@ impl Stage {
         assert!(appended <= 1 && out.len() <= 8, "one message has {} consequences", out.len());
         for output in &out {
             match output {
-                Output::Append(entry) => self.judge(session, &message, entry),
-                Output::Join { plan, .. } => self.judge_join(&message, plan),
+                Output::Append(entry) => self.judge(session, message, entry),
+                Output::Join { plan, .. } => self.judge_join(message, plan),
                 _ => {}
             }
         }
@@ -156,6 +166,7 @@ impl Stage {
         if self.open.remove(&session) {
             self.feeds.remove(&session);
             self.joined.remove(&session);
+            self.unread.remove(&session);
             self.step(Input::Closed(session));
         }
     }
@@ -205,13 +216,13 @@ impl Stage {
                     None => drop(self.feeds.insert(session, Feed::refused(doc, after, error, close))),
                 }
             }
-            Output::Close { session, close } => self.close_feed(session, close),
+            Output::Close { session, close } => self.close_feed(session, &close),
             Output::Discard { after } => self.feeds.values_mut().for_each(|feed| feed.discard(after)),
             Output::Broken(violation) => panic!("the document broke: {violation}"),
         }
     }
 
-    fn close_feed(&mut self, session: SessionId, close: Close) {
+    fn close_feed(&mut self, session: SessionId, close: &Close) {
         let refused = || Feed::refused(self.doc.clone(), ServerSeq(0), None, close.clone());
         self.feeds.entry(session).or_insert_with(refused).close(close.clone());
     }
@@ -253,7 +264,9 @@ impl Stage {
             }
             Next::ReadLog { .. } | Next::Idle => Vec::new(),
         };
-        messages.into_iter().map(|message| Frame::Text(self.say(session, &message))).collect()
+        let frames = messages.into_iter().map(|message| Frame::Text(self.say(session, &message))).collect();
+        self.read(session);
+        frames
     }
 
     /// Everything that it has to say on a connection.
@@ -325,6 +338,7 @@ impl Stage {
             self.feeds.remove(&session);
         }
         self.joined.clear();
+        self.unread.clear();
         self.newest.clear();
         let mut content = match &self.snapshot {
             Some(bytes) => Content::decode(bytes).expect("a snapshot of ours"),
@@ -410,10 +424,10 @@ impl Stage {
         within("answers", answers, u64::from(limits.answers_max) + 1);
     }
 
-    /// Whether the ring still has what comes behind a number: a session that is there is caught up.
+    /// Whether everything durable was sent on a connection that is open.
     pub(crate) fn is_caught_up(&self, session: SessionId) -> bool {
         let cursor = self.feeds.get(&session).map(Feed::cursor);
-        cursor.is_none_or(|cursor| self.ring.after(cursor) == Found::UpToDate)
+        self.is_open(session) && cursor.is_some_and(|cursor| self.ring.after(cursor) == Found::UpToDate)
     }
 }
 

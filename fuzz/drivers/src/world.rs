@@ -1,5 +1,6 @@
 //! The cluster in a box, led by the bytes.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -114,14 +115,35 @@ fn small(index: usize) -> Config {
     }
 }
 
+/// The digests of all states that there are in a small world, as [`states`] reports them; no more than `max`.
+pub fn all_states(index: usize, max: usize) -> BTreeSet<u64> {
+    let start = World::new(&Arc::new(small(index)));
+    let mut known = BTreeSet::from([digest(&start)]);
+    let mut open = vec![start];
+    while let Some(world) = open.pop() {
+        for action in world.enabled() {
+            let mut next = world.clone();
+            next.apply(&action);
+            if known.len() < max && known.insert(digest(&next)) {
+                open.push(next);
+            }
+        }
+    }
+    known
+}
+
+fn digest(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Walks through a small world as the bytes say, and reports every state on the way by a digest.
 pub fn states(bytes: &[u8], visited: &mut dyn FnMut(u64)) {
     let mut choices = Choices::new(bytes);
     let mut world = World::new(&Arc::new(small(choices.below(STATES_CONFIGS))));
     for _ in 0..WALK_MAX {
-        let mut hasher = DefaultHasher::new();
-        world.hash(&mut hasher);
-        visited(hasher.finish());
+        visited(digest(&world));
         let mut enabled = world.enabled();
         if enabled.is_empty() || choices.is_empty() {
             break;

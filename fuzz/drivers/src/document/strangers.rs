@@ -1,5 +1,7 @@
 //! Sessions that say anything: lies, repetitions, leaps, other people's names, and what is no message at all.
 
+use std::collections::BTreeMap;
+
 use collab_engine::id::{DocId, ElementId, Epoch, INTEGER_MAX, Lamport, ReplicaId, ServerSeq, SessionId, Term};
 use collab_engine::op::{Edit, Op};
 use collab_engine::protocol::codec::encode_client;
@@ -19,6 +21,8 @@ const SESSIONS_MAX: usize = 6;
 #[derive(Default)]
 pub(super) struct Strangers {
     sessions: Vec<SessionId>,
+    /// Who each said to be last.
+    names: BTreeMap<SessionId, ReplicaId>,
     /// What was said, to be said again.
     said: Vec<String>,
 }
@@ -52,15 +56,20 @@ impl Strangers {
             self.come(stage);
         }
         let session = *choices.pick(&self.sessions);
+        let own = self.names.get(&session).cloned();
         let frame = match choices.below(16) {
-            0..=3 => encode_client(&ClientMessage::Hello(hello(stage, choices))),
-            4..=12 => encode_client(&ClientMessage::Op(op(stage, choices))),
+            0..=3 => {
+                let hello = hello(stage, choices);
+                self.names.insert(session, hello.client.clone());
+                encode_client(&ClientMessage::Hello(hello))
+            }
+            4..=12 => encode_client(&ClientMessage::Op(op(stage, own, choices))),
             13 => encode_client(&ClientMessage::Sync { nonce: number(choices) }),
             14 => match self.said.get(choices.below(self.said.len() + 1)) {
                 Some(again) => again.clone(),
                 None => String::from_utf8_lossy(choices.bytes(40)).into_owned(),
             },
-            _ => misspelt(encode_client(&ClientMessage::Op(op(stage, choices))), choices),
+            _ => misspelt(encode_client(&ClientMessage::Op(op(stage, own, choices))), choices),
         };
         stage.hear(session, &frame);
         self.said.push(frame);
@@ -135,8 +144,8 @@ fn replaces(successor: &ReplicaId, choices: &mut Choices<'_>) -> Option<Replaces
     (old.client != *successor).then_some(old)
 }
 
-fn op(stage: &Stage, choices: &mut Choices<'_>) -> OpMessage {
-    let client = name(choices);
+fn op(stage: &Stage, own: Option<ReplicaId>, choices: &mut Choices<'_>) -> OpMessage {
+    let client = own.filter(|_| !choices.one_in(16)).unwrap_or_else(|| name(choices));
     let record = stage.tentative().clients.get(&client);
     let last = record.map_or(0, |record| record.last);
     let is_v2 = client.as_str().len() > 16;

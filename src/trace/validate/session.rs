@@ -296,7 +296,9 @@ impl Session {
         }
         if self.due.is_empty() && self.asked_at > ServerSeq(0) {
             let mut asked = feed.clone();
-            if matches!(asked.next(&life.published.at(self.asked_at)?, limits), Next::Idle) {
+            let next = asked.next(&life.published.at(self.asked_at)?, limits);
+            // If it has passed over nothing, nobody can tell whether it was asked: it stays as it is.
+            if matches!(next, Next::Idle) && asked.cursor() > feed.cursor() {
                 self.feed = Some(asked);
             }
         }

@@ -241,6 +241,8 @@ mod switch {
         EverythingAnswered in "protocol/client/pending.rs";
         /// An acknowledged operation leaves the view before its number comes.
         DropsBeforeIntegrated in "protocol/client/pending.rs";
+        /// What a restored backup holds under a smaller number is awaited under the larger one.
+        SettledNeverLowered in "protocol/client/pending.rs";
         /// An operation counts as acknowledged when it is sent.
         AcknowledgedWhenSent in "protocol/client/pending.rs";
         /// An `ack` moves `last_seen`.

@@ -130,6 +130,8 @@ impl<'a> Walk<'a> {
                 self.message(message, true)
             }
             Action::Until { message, .. } => self.message(message, true),
+            Action::Tell { command } => command.values().try_for_each(|value| self.sent(value)),
+            Action::Report { fits } => self.message(fits, false),
             Action::Forbid { message, .. } => self.message(message, false),
             Action::ExpectClose { reason, code, .. } => {
                 let codes = code.as_ref().map(Codes::all);
@@ -174,7 +176,7 @@ impl<'a> Walk<'a> {
             Action::Check { .. } => {}
             _ if on.is_empty() => {}
             _ if !self.open.contains(on) => return Err(format!("`{on}` is not open")),
-            Action::ExpectClose { .. } | Action::Drop { .. } => {
+            Action::ExpectClose { .. } | Action::Drop { .. } | Action::Close { .. } => {
                 self.open.remove(on);
                 self.shut.insert(on);
             }

@@ -12,13 +12,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::frame::{self, Decoder, Head, Unit};
 use crate::pattern::shortened;
-use crate::upgrade::{Address, upgrade};
+use crate::upgrade::{Address, answer, upgrade};
 
 /// How many waits there are in one write in pieces, at most, and how long each is.
 const PACE_MAX: usize = 500;
@@ -103,6 +104,8 @@ pub(crate) struct Connection {
     piece: Option<usize>,
     /// Whether the server has stopped reading, as far as is known.
     is_stuck: bool,
+    /// Whether this is the server's end: what it sends is not masked.
+    is_server: bool,
     writes: mpsc::UnboundedSender<Write>,
     received: mpsc::UnboundedReceiver<Received>,
     /// What came and was looked at, and not taken.
@@ -129,16 +132,43 @@ impl Connection {
     pub(crate) async fn open(address: &Address, is_slow: bool, deadline: Duration) -> Result<Self, String> {
         let upgraded = timeout(deadline, upgrade(address, is_slow)).await;
         let (stream, first) = upgraded.map_err(|_| format!("no WebSocket within {deadline:?}"))??;
+        Ok(Self::over(stream, first, false, deadline))
+    }
+
+    /// The server's end of a WebSocket that a client opens.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) async fn accept(listener: &TcpListener, deadline: Duration) -> Result<Self, String> {
+        let accepted = timeout(deadline, async {
+            let (stream, _) = listener.accept().await.map_err(|error| error.to_string())?;
+            answer(stream).await
+        });
+        let accepted = accepted.await.map_err(|_| format!("no WebSocket within {deadline:?}"))?;
+        let (stream, first) = accepted?;
+        Ok(Self::over(stream, first, true, deadline))
+    }
+
+    fn over(stream: TcpStream, first: Vec<u8>, is_server: bool, deadline: Duration) -> Self {
         let (read, write) = stream.into_split();
         let (writes, to_write) = mpsc::unbounded_channel();
         let (sender, received) = mpsc::unbounded_channel();
         let (pong_sender, pongs) = mpsc::unbounded_channel();
         let (reads, may_read) = watch::channel(true);
-        let reader = Reader { read, may_read, writes: writes.clone(), received: sender, pongs: pong_sender };
-        Ok(Self {
+        let (writes_of_reader, received_of_reader) = (writes.clone(), sender);
+        let reader = Reader {
+            read,
+            may_read,
+            writes: writes_of_reader,
+            received: received_of_reader,
+            pongs: pong_sender,
+            is_server,
+        };
+        Self {
             deadline,
             piece: None,
             is_stuck: false,
+            is_server,
             writes,
             received,
             waiting: VecDeque::new(),
@@ -146,7 +176,7 @@ impl Connection {
             reads,
             reader: tokio::spawn(reader.run(first)),
             writer: tokio::spawn(write_all(write, to_write)),
-        })
+        }
     }
 
     /// Sends bytes, and waits until they are written, unless the server does not read. That the server has ended the
@@ -161,6 +191,7 @@ impl Connection {
     }
 
     pub(crate) async fn send(&mut self, head: Head, payload: &[u8]) {
+        let head = Head { masked: head.masked && !self.is_server, ..head };
         self.send_bytes(frame::encode(head, payload)).await;
     }
 
@@ -223,6 +254,10 @@ impl Connection {
 
     /// Behind the server's close frame: whether it ends the TCP connection too.
     pub(crate) async fn closed(mut self) -> Close {
+        if self.is_server {
+            // Then it is here that the TCP connection is ended.
+            return Close::Clean;
+        }
         self.read(true);
         let deadline = self.deadline;
         if timeout(deadline, &mut self.reader).await.is_ok() { Close::Clean } else { Close::Open }
@@ -252,12 +287,13 @@ struct Reader {
     writes: mpsc::UnboundedSender<Write>,
     received: mpsc::UnboundedSender<Received>,
     pongs: mpsc::UnboundedSender<Vec<u8>>,
+    is_server: bool,
 }
 
 impl Reader {
     /// Reads until the server ends the TCP connection.
     async fn run(mut self, first: Vec<u8>) {
-        let mut decoder = Decoder::default();
+        let mut decoder = if self.is_server { Decoder::of_client() } else { Decoder::default() };
         decoder.feed(&first);
         let mut buffer = vec![0; 1 << 16];
         let mut has_end = false;
@@ -290,7 +326,7 @@ impl Reader {
     /// Gives whether it was the last.
     fn pass_on(&self, unit: Unit) -> bool {
         let answer = |opcode, payload: &[u8]| {
-            let bytes = frame::encode(Head::whole(opcode), payload);
+            let bytes = frame::encode(Head { masked: !self.is_server, ..Head::whole(opcode) }, payload);
             let _ = self.writes.send(Write::Bytes(bytes, None));
         };
         let received = match unit {

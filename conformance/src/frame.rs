@@ -80,9 +80,16 @@ pub(crate) struct Decoder {
     taken: usize,
     /// The kind of the message whose end is missing, and its beginning.
     begun: Option<(u8, Vec<u8>)>,
+    /// Whether the frames are a client's, and so masked.
+    of_client: bool,
 }
 
 impl Decoder {
+    /// Of what a client sends.
+    pub(crate) fn of_client() -> Self {
+        Self { of_client: true, ..Self::default() }
+    }
+
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.taken == self.bytes.len() {
             self.bytes.clear();
@@ -107,9 +114,11 @@ impl Decoder {
     fn frame(&mut self) -> Result<Option<Received>, String> {
         let bytes = &self.bytes[self.taken..];
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        if second & 0x80 != 0 {
-            return Err("a frame of the server is masked".to_owned());
+        if (second & 0x80 != 0) != self.of_client {
+            let fault = if self.of_client { "a frame of the client is not" } else { "a frame of the server is" };
+            return Err(format!("{fault} masked"));
         }
+        let second = second & 0x7f;
         if first & 0x70 != 0 {
             return Err("a frame of the server has reserved bits".to_owned());
         }
@@ -121,9 +130,15 @@ impl Decoder {
         };
         let length = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_BYTES_MAX);
         let length = length.ok_or_else(|| "a frame of the server is too long".to_owned())?;
-        let Some(payload) = bytes.get(head..head + length) else { return Ok(None) };
-        let frame = Received { opcode: first & 15, fin: first & 0x80 != 0, payload: payload.to_vec() };
-        self.taken += head + length;
+        let mask_length = if self.of_client { 4 } else { 0 };
+        let Some(masked) = bytes.get(head..head + mask_length + length) else { return Ok(None) };
+        let (mask, payload) = masked.split_at(mask_length);
+        let payload = match mask {
+            [] => payload.to_vec(),
+            mask => payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect(),
+        };
+        let frame = Received { opcode: first & 15, fin: first & 0x80 != 0, payload };
+        self.taken += head + mask_length + length;
         if frame.opcode >= CLOSE && (!frame.fin || length > 125) {
             return Err("a control frame of the server is in parts or too long".to_owned());
         }

@@ -5,8 +5,11 @@
 //! - [`pattern`]: what is said about a message, and whether one fits; `operator`, [`value`]: what does not stand for itself
 //! - [`run`]: one scenario against one server; `connection`: its WebSockets
 //!
-//! Must not know the engine: a judge that shares the code of the judged shares its mistakes. Only the tests start the
-//! server of this repository.
+//! - [`scripted`]: the roles turned, for clients
+//! - [`oracle`]: random sessions, judged by the model
+//!
+//! Must not know the engine, but for [`oracle`]: a judge that shares the code of the judged shares its mistakes. Only the
+//! tests start the server of this repository.
 
 pub mod check;
 mod connection;
@@ -21,6 +24,7 @@ pub mod protocol;
 mod replica;
 pub mod report;
 pub mod run;
+pub mod scripted;
 pub mod step;
 pub mod suite;
 pub mod transcript;

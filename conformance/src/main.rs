@@ -15,9 +15,10 @@ use clap::{Args, Parser, Subcommand};
 use collab_conformance::check::faults;
 use collab_conformance::coverage::{self, Covered, coverage};
 use collab_conformance::hooks::Hooks;
-use collab_conformance::report::{self, Kind, Report};
 use collab_conformance::oracle::{self, Sum};
+use collab_conformance::report::{self, Kind, Report};
 use collab_conformance::run::Target;
+use collab_conformance::scripted::{self, Scripted};
 use collab_conformance::suite::{Counts, is_chosen, run_all, unconcerned};
 use collab_conformance::transcript::{Loaded, Profile, load};
 use collab_conformance::{Address, protocol};
@@ -46,6 +47,8 @@ enum Command {
     Run(RunArgs),
     /// Holds random sessions against a server, and looks for a state of the model that explains them.
     Explore(ExploreArgs),
+    /// Plays the server's part for a client: holds it to the scenarios for clients.
+    ServeScripted(ServeArgs),
     /// Lists the scenarios.
     List {
         #[command(flatten)]
@@ -125,6 +128,25 @@ struct ExploreArgs {
     out: PathBuf,
 }
 
+#[derive(Args)]
+struct ServeArgs {
+    /// Scenarios for clients: files, or directories of them.
+    #[arg(default_value = "conformance/clients")]
+    scenarios: Vec<PathBuf>,
+    /// The command that starts the client's adapter, for a shell; `CLIENTS.md` says what it must do.
+    #[arg(long, value_name = "COMMAND")]
+    client: String,
+    /// Where to wait for its connections. With port 0 each scenario has a port of its own.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+    /// How many scenarios run at a time.
+    #[arg(long, default_value = "4")]
+    jobs: NonZeroUsize,
+    /// How long anything that is expected may take: longer than the client's longest wait before it comes back.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "10000")]
+    deadline: NonZeroU64,
+}
+
 fn report_to(text: &str) -> Result<(Kind, PathBuf), String> {
     let (kind, path) = text.split_once('=').ok_or("a report is KIND=FILE")?;
     Ok((kind.parse()?, PathBuf::from(path)))
@@ -138,6 +160,7 @@ fn main() -> ExitCode {
         Command::List { chosen } => list(&transcripts, &chosen.filter),
         Command::Run(args) => judge(&transcripts, args),
         Command::Explore(args) => explore(args),
+        Command::ServeScripted(args) => serve_scripted(args),
     };
     code.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -279,5 +302,26 @@ fn explore(args: ExploreArgs) -> Result<ExitCode, String> {
         Sum { undecided: 1.., .. } => ExitCode::from(UNDECIDED),
         Sum { consistent: 0, .. } => ExitCode::from(NOTHING),
         Sum { .. } => ExitCode::SUCCESS,
+    })
+}
+
+fn serve_scripted(args: ServeArgs) -> Result<ExitCode, String> {
+    let ServeArgs { scenarios, client, listen, jobs, deadline } = args;
+    let mut chosen = Vec::new();
+    for path in &scenarios {
+        chosen.extend(load(path).map_err(|error| error.to_string())?);
+    }
+    let scripted = Scripted { command: client, listen, deadline: Duration::from_millis(deadline.get()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let chosen: Vec<Arc<Loaded>> = chosen.into_iter().map(Arc::new).collect();
+    let mut progress = Progress::new(chosen.len());
+    let judged = scripted::run_all(&chosen, &scripted, jobs.get(), |judged| progress.tell(judged));
+    let judged = runtime.block_on(judged);
+    progress.end(&judged);
+    Ok(match Counts::of(&judged) {
+        Counts { failed: 0, skipped: 0, .. } if !judged.is_empty() => ExitCode::SUCCESS,
+        counts if counts.ran() == 0 => ExitCode::from(NOTHING),
+        _ => ExitCode::from(FAILURE),
     })
 }

@@ -9,15 +9,16 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::connection::{Close, Connection, Received};
-use crate::frame::{Head, TEXT};
+use crate::frame::{CLOSE, Head, TEXT};
 use crate::hooks::Hooks;
 use crate::outcome::{Divergence, Event, EventKind, Outcome, Verdict};
-use crate::pattern::shortened;
+use crate::pattern::{compare, shortened};
 use crate::replica::Replica;
+use crate::scripted::Client;
 use crate::step::{Action, Frame, Step};
 use crate::transcript::Transcript;
 use crate::upgrade::Address;
@@ -25,6 +26,9 @@ use crate::value::{Bindings, DOCUMENT, count, fill, fill_hex, fill_text};
 
 /// How many of the last events of a connection a divergence shows.
 const LAST: usize = 6;
+
+/// Between two questions to a client under test.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where the server is, and how patient the runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +59,24 @@ impl Target {
 
 /// Carries out the steps in order, in a document of its own, up to the first divergence.
 pub async fn run(transcript: &Transcript, target: &Target) -> Outcome {
-    let begun = Instant::now();
+    carry_out(Run::new(transcript, target)).await
+}
+
+/// The same with the roles turned: what is sent is a server's, and what is expected a client's.
+pub(crate) async fn run_client(transcript: &Transcript, target: &Target, client: Client) -> Outcome {
     let mut run = Run::new(transcript, target);
+    run.client = Some(client);
+    carry_out(run).await
+}
+
+async fn carry_out(mut run: Run<'_>) -> Outcome {
+    let begun = Instant::now();
+    let transcript = run.transcript;
+    if let Some(client) = &mut run.client {
+        let url = run.target.address.to_string();
+        // Whether it has understood shows in what it does.
+        let _ = client.tell(&json!({"do": "start", "url": url, "doc": run.bindings[DOCUMENT]})).await;
+    }
     let ended = match run.steps(&transcript.steps, String::new()).await {
         Ok(()) => run.finish().await,
         Err(divergence) => Err(divergence),
@@ -114,6 +134,8 @@ struct Run<'a> {
     bindings: Bindings,
     open: BTreeMap<&'a str, Link<'a>>,
     replicas: BTreeMap<&'a str, Replica>,
+    /// The client under test, if it is one that is.
+    client: Option<Client>,
     /// Connections that some step does not read.
     slow: BTreeSet<&'a str>,
     /// The step that is carried out.
@@ -141,6 +163,7 @@ impl<'a> Run<'a> {
             bindings: Bindings::from([(DOCUMENT.to_owned(), Value::String(fresh_document()))]),
             open: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            client: None,
             slow,
             place: String::new(),
             notes: Vec::new(),
@@ -223,6 +246,22 @@ impl<'a> Run<'a> {
                 self.open.remove(on.as_str());
                 self.event(on, EventKind::Dropped, "dropped".to_owned());
             }
+            Action::Close { on, code, reason } => {
+                let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+                self.event(on, EventKind::Sent, format!("close {code} {reason:?}"));
+                if let Some(mut link) = self.open.remove(on.as_str()) {
+                    link.connection.send(Head::whole(CLOSE), &payload).await;
+                    // The client's answer is its own business; what it had sent before is not judged any more.
+                    link.connection.receive(None).await;
+                }
+            }
+            Action::Tell { command } => {
+                let command = fill(&Value::Object(command.clone()), &self.bindings);
+                let command = command.map_err(|fault| Fault::new("a command", fault))?;
+                self.event("", EventKind::Note, format!("told {command}"));
+                self.client()?.tell(&command).await.map_err(|fault| Fault::new("a client under test", fault))?;
+            }
+            Action::Report { fits } => return self.report(fits).await,
             Action::Check { replicas, text } => return self.check(replicas, text.as_ref()),
             Action::Reset {} => return self.hook("reset").await,
             Action::Restart {} => return self.hook("restart").await,
@@ -234,7 +273,10 @@ impl<'a> Run<'a> {
 
     async fn connect(&mut self, on: &'a str, replica: bool) -> Result<(), Fault> {
         let Target { address, deadline, .. } = self.target;
-        let opened = Connection::open(address, self.slow.contains(on), *deadline).await;
+        let opened = match &self.client {
+            Some(client) => client.accept(*deadline).await,
+            None => Connection::open(address, self.slow.contains(on), *deadline).await,
+        };
         let connection = opened.map_err(|error| Fault::new(format_args!("a connection to {address}"), error))?;
         if replica {
             self.replicas.entry(on).or_default();
@@ -277,6 +319,30 @@ impl<'a> Run<'a> {
         let head = Head { opcode: *opcode, fin: *fin, masked: *masked, rsv: *rsv };
         self.link(on)?.connection.send(head, &payload).await;
         Ok(())
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Fault> {
+        self.client.as_mut().ok_or_else(|| Fault::new("a client under test", "a server"))
+    }
+
+    /// Asks the client under test until what it says of itself fits. It may have to take something in first.
+    async fn report(&mut self, pattern: &Value) -> Result<(), Fault> {
+        let until = Instant::now() + self.target.deadline;
+        loop {
+            let report = self.client()?.report().await.map_err(|fault| Fault::new(pattern, fault))?;
+            let compared = compare(pattern, &report, &self.bindings);
+            match compared {
+                Ok(bound) => {
+                    self.event("", EventKind::Note, format!("reports {report}"));
+                    self.bindings.extend(bound);
+                    return Ok(());
+                }
+                Err(difference) if Instant::now() >= until => {
+                    return Err(Fault::new(pattern, report).because(difference));
+                }
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
     }
 
     fn reading(&mut self, on: &str, reads: bool) -> Result<(), Fault> {

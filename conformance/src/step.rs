@@ -135,6 +135,26 @@ pub enum Action {
         /// Which.
         on: String,
     },
+    /// Closes the connection, as a server may.
+    Close {
+        /// Which.
+        on: String,
+        /// The code of the close frame.
+        code: u16,
+        /// Its reason.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Tells the client under test to do something.
+    Tell {
+        /// What, as `CLIENTS.md` says.
+        command: Map<String, Value>,
+    },
+    /// What the client under test says of itself comes to fit.
+    Report {
+        /// A pattern.
+        fits: Value,
+    },
     /// Carries out several lists of steps, each in its order.
     Par {
         /// The lists.
@@ -237,6 +257,7 @@ impl Step {
                 | Action::ExpectClose { .. }
                 | Action::ExpectPong { .. }
                 | Action::Check { .. }
+                | Action::Report { .. }
         )
     }
 
@@ -256,11 +277,14 @@ impl Step {
             | Action::Forbid { on, .. }
             | Action::ExpectClose { on, .. }
             | Action::ExpectPong { on, .. }
+            | Action::Close { on, .. }
             | Action::Drop { on } => std::slice::from_ref(on),
             Action::Check { replicas, .. } => replicas,
             Action::Par { .. }
             | Action::Either { .. }
             | Action::Repeat { .. }
+            | Action::Tell { .. }
+            | Action::Report { .. }
             | Action::Reset {}
             | Action::Restart {}
             | Action::Kill {} => &[],

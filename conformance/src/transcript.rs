@@ -167,13 +167,17 @@ impl AsRef<Self> for Loaded {
     }
 }
 
-/// Reads every `.json` file of a directory and of the folders in it, in the order of their paths.
+/// Reads every `.json` file of a directory and of the folders in it, in the order of their paths; or one file.
 ///
 /// # Errors
 /// [`LoadError`]: the first file that cannot be read or does not fit the format.
 pub fn load(directory: &Path) -> Result<Vec<Loaded>, LoadError> {
     let mut paths = Vec::new();
-    collect(directory, &mut paths)?;
+    if directory.is_file() {
+        paths.push(directory.to_owned());
+    } else {
+        collect(directory, &mut paths)?;
+    }
     paths.sort();
     paths.into_iter().map(|path| read(directory, path)).collect()
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tungstenite::handshake::derive_accept_key;
 
 /// The key that RFC 6455 shows, and its answer. It need not be secret, and so no hash is needed here.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -58,17 +59,38 @@ pub(crate) async fn upgrade(address: &Address, is_slow: bool) -> Result<(TcpStre
     );
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end;
-        }
-        if bytes.len() > HEAD_BYTES_MAX || stream.read_buf(&mut bytes).await.map_err(|error| error.to_string())? == 0 {
-            return Err("no whole answer to the WebSocket handshake".to_owned());
-        }
-    };
-    let rest = bytes.split_off(end + 4);
+    let rest = head(&mut stream, &mut bytes).await?;
     accepted(&String::from_utf8_lossy(&bytes))?;
     Ok((stream, rest))
+}
+
+/// Answers a client that opens a WebSocket; also gives what came right behind its request.
+pub(crate) async fn answer(mut stream: TcpStream) -> Result<(TcpStream, Vec<u8>), String> {
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let rest = head(&mut stream, &mut bytes).await?;
+    let request = String::from_utf8_lossy(&bytes).into_owned();
+    let fields = request.lines().filter_map(|line| line.split_once(':'));
+    let mut key = fields.filter(|(name, _)| name.trim().eq_ignore_ascii_case("sec-websocket-key"));
+    let (_, key) = key.next().ok_or("a request that opens no WebSocket")?;
+    let accept = derive_accept_key(key.trim().as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await.map_err(|error| error.to_string())?;
+    Ok((stream, rest))
+}
+
+/// Reads a head into `bytes`; gives what came behind it.
+async fn head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Vec<u8>, String> {
+    loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            return Ok(bytes.split_off(end + 4));
+        }
+        if bytes.len() > HEAD_BYTES_MAX || stream.read_buf(bytes).await.map_err(|error| error.to_string())? == 0 {
+            return Err("the WebSocket handshake breaks off".to_owned());
+        }
+    }
 }
 
 async fn connect(address: &Address, is_slow: bool) -> Result<TcpStream, String> {

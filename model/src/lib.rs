@@ -5,6 +5,8 @@
 //! [`World`](collab_engine::world::World) or a set of documents, and an action calls the shipped `step`.
 
 pub mod commands;
+#[cfg(feature = "drive")]
+pub mod drive;
 pub mod engine;
 #[cfg(feature = "mutants")]
 pub mod mutants;
@@ -13,3 +15,4 @@ pub mod reference;
 pub mod rga;
 pub mod storage;
 pub mod sync;
+pub mod transcripts;

@@ -26,6 +26,9 @@ enum Command {
     Simulate(commands::simulate::Args),
     Replay(commands::replay::Args),
     Graph(commands::graph::Args),
+    Transcripts(commands::transcripts::Args),
+    #[cfg(feature = "drive")]
+    Drive(commands::drive::Args),
     #[cfg(feature = "mutants")]
     Mutants(commands::mutants::Args),
     Reference(commands::reference::Args),
@@ -58,6 +61,9 @@ fn main() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Graph(args) => commands::graph::run(args),
+        Command::Transcripts(args) => commands::transcripts::run(args),
+        #[cfg(feature = "drive")]
+        Command::Drive(args) => commands::drive::run(args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(args),
         Command::Reference(args) => commands::reference::run(args),

@@ -59,6 +59,14 @@ impl Evidence {
     }
 }
 
+impl SyncState {
+    /// A world on which there is no verdict.
+    #[cfg(feature = "drive")]
+    pub(crate) fn plain(world: World) -> Self {
+        Self { world, violated: None, evidence: Evidence::default() }
+    }
+}
+
 impl SyncModel {
     /// A model of worlds of this configuration; if it is reduced, deliveries that commute with everything come first.
     pub fn new(config: Arc<Config>, is_reduced: bool) -> Self {

@@ -75,14 +75,18 @@ fn features_of_the_engine(args: &[&str]) -> String {
     engine.rsplit('[').next().unwrap_or_default().to_owned()
 }
 
-/// Cargo unifies features: if any member enabled this one by default, a server built with the workspace could be broken.
+/// Cargo unifies features: if any member enabled one of these by default, a server built with the workspace could be
+/// broken, or held.
 /// `cargo xtask test shipped` looks into the server itself.
 #[test]
-fn nothing_enables_mutants_unless_it_is_told_to() {
+fn nothing_enables_mutants_or_controls_unless_it_is_told_to() {
     let by_default = features_of_the_engine(&[]);
     assert!(by_default.contains("server") && !by_default.contains("mutants"), "{by_default}");
     let told = features_of_the_engine(&["--features", "model/mutants"]);
     assert!(told.contains("mutants"), "{told}");
+    assert!(!by_default.contains("control"), "{by_default}");
+    let told = features_of_the_engine(&["--features", "model/drive"]);
+    assert!(told.contains("control"), "{told}");
 }
 
 /// Else looking for the switch in a binary would prove nothing.

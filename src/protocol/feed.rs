@@ -327,6 +327,11 @@ impl Feed {
         self.answers.len() < limits.answers_max as usize
     }
 
+    /// Whether the connection is to be closed, and nothing else said.
+    pub fn is_closing(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// Whether the next thing to be sent is the state.
     pub fn needs_resync(&self) -> bool {
         self.phase == Phase::NeedsResync

@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::committer::Job;
 use super::config::Config;
+use super::control::Hooks;
 use super::metrics::Metrics;
 use super::trace::{Event, Observer};
 use crate::id::{SessionId, Term};
@@ -37,6 +38,7 @@ pub(super) struct Context {
     /// Whether the store takes writes.
     pub(super) health: watch::Receiver<bool>,
     pub(super) stage: watch::Receiver<Stage>,
+    pub(super) hooks: Hooks,
     reads: Arc<Semaphore>,
     sessions: AtomicU64,
     instances: AtomicU64,
@@ -56,7 +58,20 @@ impl Context {
         let limits = Arc::new(config.limits.clone());
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let (sessions, instances) = Default::default();
-        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions, instances, observer }
+        Self {
+            config,
+            limits,
+            store,
+            metrics,
+            jobs,
+            health,
+            stage,
+            reads,
+            sessions,
+            instances,
+            observer,
+            hooks: Hooks::default(),
+        }
     }
 
     /// A name that no connection of this process has had.

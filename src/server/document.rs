@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use self::resync::States;
 use super::committer::{Committed, Job};
 use super::context::{Context, Stage};
+use super::control::Poke;
 use super::documents::Place;
 use super::error::LoadError;
 use super::history::History;
@@ -88,6 +89,8 @@ enum Event {
     Snapshotted(Option<Snapshotted>),
     /// The pause that was waited for is over.
     Pause,
+    /// A test wants something.
+    Poked(Poke),
     Shutdown,
 }
 
@@ -136,6 +139,7 @@ impl Document {
                     _ => Event::Commands,
                 },
                 () = &mut shutdown => Event::Shutdown,
+                poke = self.context.hooks.poked(self.state.doc()) => Event::Poked(poke),
                 () = sleep_until(next_pause) => Event::Pause,
             };
             match event {
@@ -144,6 +148,7 @@ impl Document {
                 Event::Snapshotted(result) => self.on_snapshotted(result),
                 Event::Pause if self.on_pause(&inbox) && place.may_leave() => break,
                 Event::Pause => {}
+                Event::Poked(poke) => self.on_poke(poke).await,
                 Event::Shutdown => {
                     place.leave();
                     break;
@@ -151,7 +156,10 @@ impl Document {
             }
             self.ring.publish(&mut self.published);
             self.submit();
-            self.snapshot_if_due();
+            if self.context.hooks.takes_snapshots() {
+                self.snapshot_if_due();
+            }
+            self.context.hooks.settled();
         }
         if self.state.is_stopped() {
             place.leave();
@@ -221,6 +229,7 @@ impl Document {
 
     /// The one place where the state machine is fed.
     fn step(&mut self, input: Input) {
+        self.context.hooks.steps(self.state.doc(), &input);
         let mut outputs = std::mem::take(&mut self.outputs);
         let noted = self.context.is_observed().then(|| input.clone());
         self.state.step(input, &mut outputs);
@@ -341,6 +350,19 @@ impl Document {
                 self.context.metrics.snapshot_failures.inc();
             }
         }
+    }
+
+    #[cfg(feature = "control")]
+    async fn on_poke(&mut self, poke: Poke) {
+        match poke {
+            Poke::Heard(head) => self.on_conflict(head).await,
+            Poke::Snapshot => self.snapshot_if_due(),
+        }
+    }
+
+    #[cfg(not(feature = "control"))]
+    async fn on_poke(&mut self, poke: Poke) {
+        match poke {}
     }
 
     fn describe(&self) -> Description {

@@ -200,7 +200,8 @@ impl Documents {
         let cut_short = || LoadError::CutShort { doc: doc.clone() };
         let restored = self.context.read(move |store| load::load(store, &name, &limits, &policy)).await;
         let Restored { content, log_start, history, loaded } = restored.ok_or_else(cut_short)??;
-        let term = fresh_term().map_err(|_| cut_short())?;
+        let given = self.context.hooks.term(doc);
+        let term = given.map_or_else(fresh_term, Ok).map_err(|_| cut_short())?;
         let (durability, limits) = (self.context.config.durability, Arc::clone(&self.context.limits));
         let state = ServerState::new(doc.clone(), content, log_start, term, durability, limits);
         let instance = self.context.next_instance();

@@ -10,6 +10,7 @@
 //! - `documents`, `registry`: which documents are in memory
 //! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
 //! - `committer`, `load`, `history`: to the store and back
+//! - `control`: where a test may hold all this; nothing of it is in a server that is shipped
 //! - [`trace`]: what an observer is told
 
 // Clocks, sockets, threads and randomness are what a shell is for.
@@ -19,6 +20,7 @@ mod accept;
 mod committer;
 mod config;
 mod context;
+mod control;
 mod document;
 mod documents;
 mod error;
@@ -42,6 +44,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::context::{Context, Stage};
+use self::control::Hooks;
 use self::documents::Documents;
 use self::http::App;
 use self::metrics::Metrics;
@@ -50,6 +53,8 @@ use self::trace::{Event, Observer};
 use crate::storage::Store;
 
 pub use config::{Config, SnapshotPolicy, Timeouts};
+#[cfg(feature = "control")]
+pub use control::{Controls, Poke, Report};
 pub use error::{LoadError, ServerError};
 
 /// Serves until `shutdown` is ready; then closes every connection, commits what is under way and returns. When it
@@ -82,11 +87,27 @@ pub async fn run_observed(
     if let Some(observer) = &observer {
         observer.observe(&Event::Started { config: &config });
     }
-    serve(config, store, listener, shutdown, observer.clone()).await?;
+    serve(config, store, listener, shutdown, observer.clone(), Hooks::default()).await?;
     if let Some(observer) = &observer {
         observer.observe(&Event::Stopped);
     }
     Ok(())
+}
+
+/// [`run`], and `controls` decides when the server does what.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(feature = "control")]
+pub async fn run_controlled(
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    controls: Arc<Controls>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    config.check().map_err(ServerError::Config)?;
+    serve(config, store, listener, shutdown, None, Hooks::of(controls)).await
 }
 
 async fn serve(
@@ -95,6 +116,7 @@ async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
     observer: Option<Arc<dyn Observer>>,
+    hooks: Hooks,
 ) -> Result<(), ServerError> {
     let address = listener.local_addr().map_err(|source| io("cannot tell the own address", source))?;
     let metrics = Arc::new(Metrics::new());
@@ -108,7 +130,9 @@ async fn serve(
     };
     let connections_max = config.connections_max;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver, observer));
+    let mut context = Context::new(config, store, metrics, jobs, health, stage_receiver, observer);
+    context.hooks = hooks;
+    let context = Arc::new(context);
     let documents = Documents::new(Arc::clone(&context));
     let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
     let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));

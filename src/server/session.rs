@@ -53,6 +53,7 @@ impl Early {
 /// Serves a connection from the upgrade to its end.
 pub(super) async fn serve(mut socket: WebSocket, surroundings: Surroundings) {
     let session = surroundings.context.next_session();
+    surroundings.context.hooks.connected(session);
     surroundings.context.metrics.sessions.inc();
     match join(&mut socket, session, &surroundings).await {
         Ok((hello, bytes, lease)) => run(socket, session, hello, bytes, lease, &surroundings).await,

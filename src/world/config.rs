@@ -49,6 +49,8 @@ pub struct Config {
     /// nothing from sending, a frame lost in flight is as one not sent yet: 0 leaves out only stale resyncs, and a
     /// smaller space.
     pub in_flight_max: usize,
+    /// Whether names and secrets are as long as the codec wants them: for worlds whose messages go over a wire.
+    pub has_wire_names: bool,
     /// The protocol's limits.
     pub limits: Limits,
 }
@@ -97,6 +99,7 @@ impl Default for Config {
             strays: 0,
             shares_resyncs: false,
             in_flight_max: 1,
+            has_wire_names: false,
             limits: Limits::default(),
         }
     }

@@ -124,7 +124,8 @@ impl World {
         let (each, v2) = (config.clients_v2 + config.clients_v1, config.clients_v2);
         let peer = |index: usize| {
             let doc = &docs[index / each];
-            if index % each < v2 { Peer::new_v2(index, doc) } else { Peer::new_v1(index, doc) }
+            let tail = if config.has_wire_names { peer::WIRE_TAIL } else { "" };
+            if index % each < v2 { Peer::new_v2(index, doc, tail) } else { Peer::new_v1(index, doc, tail) }
         };
         let peers: Vec<Peer> = (0..config.documents * each).map(peer).collect();
         let budget = Shared::new(Budget::of(config, peers.len()));

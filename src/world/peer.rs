@@ -56,14 +56,19 @@ pub struct Replica {
     /// The first thing that it did and must not do.
     pub(super) violation: Option<Violation>,
     index: usize,
+    /// Stands behind each of its names.
+    tail: &'static str,
     /// How many names it took behind its first.
     identities: usize,
 }
 
+/// Makes a name long enough for the codec. It changes no order of names.
+pub(super) const WIRE_TAIL: &str = "-in-a-small-world";
+
 impl Peer {
-    pub(super) fn new_v2(index: usize, doc: &DocId) -> Self {
+    pub(super) fn new_v2(index: usize, doc: &DocId, tail: &'static str) -> Self {
         let mut replica = Replica {
-            state: ReplicaState::new(doc.clone(), identity(index, 0)),
+            state: ReplicaState::new(doc.clone(), identity(index, 0, tail)),
             ledger: Ledger::default(),
             link: None,
             timer: None,
@@ -76,14 +81,15 @@ impl Peer {
             refused: None,
             violation: None,
             index,
+            tail,
             identities: 0,
         };
         replica.step(Input::Start);
         Self::V2(Shared::new(replica))
     }
 
-    pub(super) fn new_v1(index: usize, doc: &DocId) -> Self {
-        Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0)))))
+    pub(super) fn new_v1(index: usize, doc: &DocId, tail: &str) -> Self {
+        Self::V1(Shared::new(V1Client::new(doc.clone(), ReplicaId::new(&name(index, 0, tail)))))
     }
 
     pub(super) fn wants_connection(&self) -> bool {
@@ -260,7 +266,7 @@ impl Replica {
             self.step(Input::TimerFired(timer));
         }
         self.wants_connection = false;
-        let fresh = identity(self.index, self.identities + 1);
+        let fresh = identity(self.index, self.identities + 1, self.tail);
         let name = fresh.client.clone();
         let opened = self.step(Input::Opened { fresh });
         // A name that nobody took is fresh still.
@@ -269,13 +275,13 @@ impl Replica {
     }
 }
 
-fn name(index: usize, instance: usize) -> String {
+fn name(index: usize, instance: usize, tail: &str) -> String {
     let letter = char::from(b'A' + (index % 26) as u8);
-    format!("{letter}{instance}")
+    format!("{letter}{instance}{tail}")
 }
 
-fn identity(index: usize, instance: usize) -> Identity {
-    let name = name(index, instance);
+fn identity(index: usize, instance: usize, tail: &str) -> Identity {
+    let name = name(index, instance, tail);
     Identity { secret: format!("secret of {name}"), client: ReplicaId::new(&name) }
 }
 
@@ -286,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_client_that_speaks_under_a_refused_name_is_noticed() {
-        let Peer::V2(mut replica) = Peer::new_v2(0, &DocId::parse("d").unwrap()) else { unreachable!() };
+        let Peer::V2(mut replica) = Peer::new_v2(0, &DocId::parse("d").unwrap(), "") else { unreachable!() };
         let replica = replica.to_mut();
         replica.refused = Some(replica.state.identity().client.clone());
         replica.opened();

@@ -232,7 +232,7 @@ fn a_message_of_another_document_is_noticed() {
 fn an_id_that_is_minted_twice_is_noticed() {
     let before = World::new(&Arc::new(Config::default()));
     let mut world = before.clone();
-    world.peers[1] = Peer::new_v2(0, &doc());
+    world.peers[1] = Peer::new_v2(0, &doc(), "");
     world.apply(&Action::Insert(0, 0));
     assert_eq!(world.check(), Ok(()));
     world.apply(&Action::Insert(1, 0));

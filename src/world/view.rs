@@ -60,6 +60,10 @@ pub struct LinkView<'a> {
     pub is_server_open: bool,
     /// The last number that the server sent on it, once the client has joined.
     pub cursor: Option<ServerSeq>,
+    /// Whether the server has decided to close it, whatever else it wanted to say.
+    pub is_closing: bool,
+    /// Whether the client has joined or was refused, and there is nothing to say to it.
+    pub is_idle: bool,
 }
 
 impl World {
@@ -74,6 +78,8 @@ impl World {
     }
 
     fn view<'a>(&'a self, session: SessionId, link: &'a Link) -> LinkView<'a> {
+        let node = self.sites[link.site].node.as_ref();
+        let feed = node.and_then(|node| Some((node, node.feeds.get(&session)?)));
         LinkView {
             session,
             client: link.client,
@@ -81,11 +87,9 @@ impl World {
             down: link.down.iter().collect(),
             is_client_open: link.is_client_open,
             is_server_open: link.is_server_open,
-            cursor: self.sites[link.site]
-                .node
-                .as_ref()
-                .and_then(|node| node.feeds.get(&session))
-                .map(|feed| feed.cursor()),
+            cursor: feed.map(|(_, feed)| feed.cursor()),
+            is_closing: feed.is_some_and(|(_, feed)| feed.is_closing()),
+            is_idle: feed.is_some_and(|(node, feed)| feed.is_idle(&node.ring)),
         }
     }
 

@@ -5,7 +5,7 @@
 mod library;
 mod program;
 mod replay;
-#[path = "../traced.rs"]
+#[path = "../traced/mod.rs"]
 mod traced;
 
 /// A small generator, so that a failure names a seed that brings it back.

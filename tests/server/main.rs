@@ -14,7 +14,7 @@ mod lifecycle;
 mod page;
 mod slow;
 mod trace;
-#[path = "../traced.rs"]
+#[path = "../traced/mod.rs"]
 mod traced;
 mod transport;
 mod version1;

@@ -1,10 +1,13 @@
-//! What is shipped cannot be broken on purpose: no switch of a mutant is in the server.
+//! What is shipped cannot be broken on purpose, nor held by a test: neither the switch of the mutants nor the controls
+//! are in the server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The switch's name in a table of symbols, as `model/tests/mutants.rs` finds it in a program that has one.
 const SWITCH: &str = "collab_engine6mutant6switch6ACTIVE";
+/// What tests hold a server by, as `model/tests/drive.rs` finds it.
+const CONTROLS: &str = "collab_engine6server7control4held";
 /// What every server has there; a program that was stripped would say nothing.
 const ALWAYS: &str = "collab_engine8protocol6server";
 
@@ -12,7 +15,7 @@ const ALWAYS: &str = "collab_engine8protocol6server";
 ///
 /// # Errors
 /// What was found, or why it cannot be known.
-pub(crate) fn server_has_no_mutants(root: &Path) -> Result<(), String> {
+pub(crate) fn server_is_plain(root: &Path) -> Result<(), String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let server = target.join("release").join(format!("collab-engine{}", std::env::consts::EXE_SUFFIX));
     println!("      looking into {}", server.display());
@@ -27,6 +30,9 @@ fn judge(binary: &[u8]) -> Result<(), String> {
     if holds(SWITCH) {
         return Err("the server was built with the feature `mutants`".to_owned());
     }
+    if holds(CONTROLS) {
+        return Err("the server was built with the feature `control`".to_owned());
+    }
     Ok(())
 }
 
@@ -35,9 +41,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_program_with_symbols_and_without_the_switch_passes() {
+    fn only_a_program_with_symbols_and_without_switch_and_controls_passes() {
         assert!(judge(format!("..{ALWAYS}..").as_bytes()).is_ok());
         assert!(judge(b"....").is_err());
         assert!(judge(format!("..{ALWAYS}..{SWITCH}..").as_bytes()).is_err());
+        assert!(judge(format!("..{ALWAYS}..{CONTROLS}..").as_bytes()).is_err());
     }
 }

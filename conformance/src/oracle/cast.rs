@@ -10,18 +10,35 @@ use super::player::Player;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Deed {
     /// Opens the next connection; whose it is, if it is anybody's.
-    Open { of: Option<usize> },
+    Open {
+        of: Option<usize>,
+    },
     /// Sends a text.
-    Send { on: usize, text: String },
+    Send {
+        on: usize,
+        text: String,
+    },
     /// Waits until what is `of` a client has joined, or is settled, or is gone.
-    Joined { of: usize },
-    Settled { of: usize },
+    Joined {
+        of: usize,
+    },
+    Settled {
+        of: usize,
+    },
     /// Waits until the server has refused what a connection began with, or has not.
-    Judged { on: usize },
+    Judged {
+        on: usize,
+    },
     /// Sends again what is unanswered, once the client knows what is.
-    Resubmit { of: usize },
-    Cut { on: usize },
-    Hook { name: &'static str },
+    Resubmit {
+        of: usize,
+    },
+    Cut {
+        on: usize,
+    },
+    Hook {
+        name: &'static str,
+    },
 }
 
 /// All clients of a session.

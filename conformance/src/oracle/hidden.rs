@@ -35,7 +35,7 @@ pub(crate) enum Stage {
     /// The server has taken nothing from it.
     Untouched,
     /// It has been given something to say.
-    Fed(Feed),
+    Fed(Box<Feed>),
     /// The server has noticed that it was cut.
     Gone,
 }
@@ -175,7 +175,7 @@ impl Hidden {
             }
             Output::Join { session, plan } => {
                 taken.greeting = Some(plan.greeting.clone());
-                self.lines[line(session)].stage = Stage::Fed(Feed::joined(plan, is_successor));
+                self.lines[line(session)].stage = Stage::Fed(Box::new(Feed::joined(plan, is_successor)));
             }
             Output::Answer { session, after, message } => {
                 taken.answer = Some((after, message.clone()));
@@ -187,7 +187,7 @@ impl Hidden {
                 taken.refusal = Some((after, error.clone(), close.clone()));
                 match self.feed_mut(line(session)) {
                     Some(feed) => feed.refuse(after, error, close),
-                    None => self.lines[line(session)].stage = Stage::Fed(Feed::refused(error, close)),
+                    None => self.lines[line(session)].stage = Stage::Fed(Box::new(Feed::refused(error, close))),
                 }
             }
             Output::Close { session, close } => {
@@ -276,9 +276,7 @@ impl Hidden {
         match (&heard.message, heard.close()) {
             (_, Some((code, reason))) => {
                 let is_reason_free = known.is_plain && feed.version == Version::V1;
-                end(feed, &log, |close| {
-                    code == Some(close.code.number()) && (is_reason_free || reason == close.reason)
-                })
+                end(feed, &log, |close| code == Some(close.code.number()) && (is_reason_free || reason == close.reason))
             }
             (Err(why), None) => Offer::Wrong(why.clone()),
             (Ok(ServerMessage::Resync(part)), None) if feed.version == Version::V2 => {

@@ -214,7 +214,8 @@ impl<'a> Explorer<'a> {
             Fault::None | Fault::Undecided(_) => None,
         };
         let (acts, story) = shrink(&acts, failure.story.clone(), HASTY_TRIES, fails).await;
-        failure.story = format!("{story}it needs haste, so there is no scenario of it; {} acts were left\n", acts.len());
+        failure.story =
+            format!("{story}it needs haste, so there is no scenario of it; {} acts were left\n", acts.len());
         Ok(None)
     }
 
@@ -242,7 +243,9 @@ fn fault(played: &Played) -> Fault {
     let silence = played.trace.silence.as_ref();
     let text = match (judge(&played.trace, &played.known), silence) {
         (Verdict::Impossible(story), None) => return Fault::Found(told(played, &story)),
-        (Verdict::Impossible(story), Some(silence)) => return Fault::Found(format!("{}\n{silence}", told(played, &story))),
+        (Verdict::Impossible(story), Some(silence)) => {
+            return Fault::Found(format!("{}\n{silence}", told(played, &story)));
+        }
         (Verdict::Consistent { .. }, Some(silence)) => return Fault::Found(format!("nothing comes: {silence}")),
         (Verdict::Undecided(why), _) => return Fault::Undecided(why),
         (Verdict::Consistent { text }, None) => text,

@@ -200,7 +200,8 @@ impl Play<'_> {
             }
             if !self.next(on, deadline).await {
                 let within = self.target.deadline;
-                self.trace.silence = Some(format!("client {of} waits for {what} on connection {on}, within {within:?}"));
+                self.trace.silence =
+                    Some(format!("client {of} waits for {what} on connection {on}, within {within:?}"));
                 return;
             }
         }

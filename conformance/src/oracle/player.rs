@@ -305,9 +305,7 @@ impl Player {
     pub(crate) fn illegal(&self, kind: Illegal, rng: &mut Rng) -> Option<String> {
         let (id, next) = (self.id(), self.highest + 1);
         let stranger = "somebody-else-altogether";
-        let insert = |parent: Value, lamport: u64, replica: &str| {
-            json!({"type": "ins", "parent_id": parent, "id": [lamport, replica], "value": "!"})
-        };
+        let insert = |parent: Value, lamport: u64, replica: &str| json!({"type": "ins", "parent_id": parent, "id": [lamport, replica], "value": "!"});
         let root = json!([0, "root"]);
         let mut message = self.message(self.number() + 1, &insert(root.clone(), next, &id));
         let far = next + 2 * self.lamport_jump_max;
@@ -330,7 +328,9 @@ impl Player {
             Illegal::AnsweredBeyond if is_2 => message["answered"] = json!(self.number() + 5),
             Illegal::OtherDocument => message["doc_id"] = json!(format!("{}-other", self.doc)),
             Illegal::OtherClient => message["client_id"] = json!(stranger),
-            Illegal::SecondHello => message = json!({"type": "hello", "doc_id": self.doc, "client_id": "client-of-version-1"}),
+            Illegal::SecondHello => {
+                message = json!({"type": "hello", "doc_id": self.doc, "client_id": "client-of-version-1"});
+            }
             Illegal::Malformed => message["op"]["id"] = json!([next]),
             Illegal::TwiceAKey => return Some(r#"{"type":"op","type":"op"}"#.to_owned()),
             _ => return None,
@@ -387,7 +387,8 @@ impl Player {
             if let (Some(lamport), Some(replica), Some(value)) =
                 (edit["id"][0].as_u64(), edit["id"][1].as_str(), edit["value"].as_str())
             {
-                let parent = (edit["parent_id"][0].as_u64().unwrap_or(0), edit["parent_id"][1].as_str().unwrap_or_default());
+                let parent =
+                    (edit["parent_id"][0].as_u64().unwrap_or(0), edit["parent_id"][1].as_str().unwrap_or_default());
                 let length = value.chars().count() as u64;
                 self.highest = self.highest.max(lamport + length - 1);
                 // What waits is no element yet, and is not named.

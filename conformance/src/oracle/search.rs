@@ -133,7 +133,9 @@ pub(crate) fn judge(trace: &Trace, known: &Arc<Known>) -> Verdict {
         match search.explore(state) {
             Found::End(text) => return Verdict::Consistent { text },
             Found::Choices(choices) => levels.push(choices),
-            Found::Unknown(why) => return Verdict::Undecided(format!("the server says {why}, which it may at any time")),
+            Found::Unknown(why) => {
+                return Verdict::Undecided(format!("the server says {why}, which it may at any time"));
+            }
         }
     }
     match search.best {
@@ -252,7 +254,8 @@ impl Search<'_> {
     }
 
     fn is_end(&self, state: &mut Hidden) -> bool {
-        let is_explained = state.lines.iter().zip(&self.trace.connections).all(|(line, wire)| line.seen == wire.heard.len());
+        let is_explained =
+            state.lines.iter().zip(&self.trace.connections).all(|(line, wire)| line.seen == wire.heard.len());
         let is_quiet = |state: &mut Hidden, at: usize| {
             let wire = self.wire(at);
             let is_open = !wire.is_cut && state.takes(at);

@@ -141,12 +141,15 @@ impl Writer {
         if !self.open.contains(&on) {
             return;
         }
-        let message = serde_json::from_str::<Map<String, Value>>(text).ok().filter(|message| message.contains_key("doc_id"));
+        let message =
+            serde_json::from_str::<Map<String, Value>>(text).ok().filter(|message| message.contains_key("doc_id"));
         if message.as_ref().is_some_and(|message| message.get("last_seen_server_seq") == Some(&json!(0))) {
             self.whole.insert(on);
         }
         let step = match message {
-            Some(message) => json!({"do": "send", "on": name(on), "message": self.named(Value::Object(message), false)}),
+            Some(message) => {
+                json!({"do": "send", "on": name(on), "message": self.named(Value::Object(message), false)})
+            }
             None => json!({"do": "send_text", "on": name(on), "text": text}),
         };
         self.steps.push(step);
@@ -187,8 +190,9 @@ impl Writer {
         for free in ["durability", "features", "limits", "state", "message", "after_ms"] {
             fields.remove(free);
         }
-        let is_exact = matches!(message, ServerMessage::ResyncText { .. } | ServerMessage::HelloAck(_) | ServerMessage::Echo(_))
-            && !is_version_2;
+        let is_exact =
+            matches!(message, ServerMessage::ResyncText { .. } | ServerMessage::HelloAck(_) | ServerMessage::Echo(_))
+                && !is_version_2;
         if !is_exact {
             for absent in absent {
                 fields.entry(*absent).or_insert(json!({"$absent": true}));

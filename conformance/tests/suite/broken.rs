@@ -45,6 +45,12 @@ fn expected() -> Expected {
     serde_json::from_str(&std::fs::read_to_string(file()).unwrap()).unwrap()
 }
 
+/// The scenarios that people wrote. Those that the model wrote are many and alike: what they notice is shown where they
+/// come from (docs/testing.md, "Every transition on the real server").
+fn written_by_hand() -> impl Iterator<Item = Arc<Loaded>> {
+    scenarios().into_iter().filter(|loaded| loaded.folder != "generated")
+}
+
 /// The scenarios that are asked of broken servers. Not those of clients that do not read: a proxy changes the timing that
 /// they are about; nor those that wait long for what is right. Those of limits only if the fault concerns them.
 fn asked(fault: Fault) -> Vec<Arc<Loaded>> {
@@ -60,12 +66,12 @@ fn asked(fault: Fault) -> Vec<Arc<Loaded>> {
         });
         loaded.transcript.hooks().is_empty() && is_quick && !waits
     };
-    scenarios().into_iter().filter(is_asked).collect()
+    written_by_hand().filter(is_asked).collect()
 }
 
 /// The scenarios that end the server.
 fn with_hooks() -> Vec<Arc<Loaded>> {
-    scenarios().into_iter().filter(|loaded| !loaded.transcript.hooks().is_empty()).collect()
+    written_by_hand().filter(|loaded| !loaded.transcript.hooks().is_empty()).collect()
 }
 
 async fn judge(fault: Fault, slots: Arc<Semaphore>) -> Vec<Judged> {

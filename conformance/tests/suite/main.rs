@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod broken;
+mod clients;
 mod command_line;
 mod explore;
 mod faults;
@@ -12,7 +13,7 @@ mod proxy;
 mod reports;
 mod schema;
 mod steps;
-#[path = "../../../tests/traced.rs"]
+#[path = "../../../tests/traced/mod.rs"]
 mod traced;
 
 use std::net::SocketAddr;

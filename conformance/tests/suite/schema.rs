@@ -48,7 +48,7 @@ fn the_schema_has_every_step_and_no_other() {
         let mut fields = expected::<Step>(json!({"do": name(step), "?": 0}));
         fields.extend(["do".to_owned(), "note".to_owned()]);
         let whole = json!({"do": name(step), "on": "a", "message": {}, "text": "", "hex": "", "opcode": 1,
-            "replicas": [], "branches": [], "times": 1, "steps": []});
+            "replicas": [], "branches": [], "times": 1, "steps": [], "code": 1000, "command": {}, "fits": {}});
         let known = whole.as_object().unwrap().iter().filter(|(key, _)| fields.contains(*key));
         let known: Value = known.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into();
         if serde_json::from_value::<Step>(known).unwrap().is_expectation() {

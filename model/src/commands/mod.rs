@@ -4,6 +4,8 @@
 #![allow(clippy::needless_pass_by_value)]
 
 pub mod check;
+#[cfg(feature = "drive")]
+pub mod drive;
 pub mod explore;
 pub mod graph;
 #[cfg(feature = "mutants")]
@@ -12,6 +14,7 @@ pub mod observe;
 pub mod reference;
 pub mod replay;
 pub mod simulate;
+pub mod transcripts;
 pub mod validate;
 
 /// The command could not begin.

@@ -367,6 +367,7 @@ impl Bounds {
             limits: self.preset().limits(),
             shares_resyncs: self.shared_resyncs,
             in_flight_max: self.in_flight.unwrap_or(default.in_flight_max),
+            has_wire_names: false,
         }
     }
 

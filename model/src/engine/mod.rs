@@ -4,6 +4,7 @@
 
 pub mod bounds;
 pub mod chart;
+pub mod cover;
 pub mod explicit;
 pub mod ladder;
 pub mod memory;

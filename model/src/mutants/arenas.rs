@@ -108,6 +108,8 @@ arenas! {
     Barrier;
     /// One client with one edit, and one append that fails.
     Failure;
+    /// One client with one edit, one entry of somebody else, one break and one restored backup.
+    Backup;
     /// One client with one edit, which arrives twice.
     Repeat;
     /// A client each of two documents, one of which comes out at the other's server.
@@ -188,6 +190,7 @@ impl Arena {
             Self::Swap => Config { edits: 2, swaps: 1, choice: typing, ..both },
             Self::Barrier => Config { edits: 2, choice: typing, barriers: 1, breaks: 1, ..alone },
             Self::Failure => Config { failures: 1, ..alone },
+            Self::Backup => Config { edits: 1, breaks: 1, foreign: 1, backups: 1, choice: typing, ..alone },
             Self::Repeat => Config { repeats: 1, ..alone },
             Self::Stray => Config { documents: 2, strays: 1, ..alone },
             Self::TooLong => Config { run_len: 2, ..alone },

@@ -106,6 +106,7 @@ pub const TRIALS: &[(Mutant, Arena, Killer)] = &[
     (Mutant::BarrierOvertakes, Arena::Barrier, by(Property::OrderedDelivery)),
     (Mutant::EverythingAnswered, Arena::Alone, by(Property::NoWedge)),
     (Mutant::DropsBeforeIntegrated, Arena::Alone, by(Property::ReplicaState)),
+    (Mutant::SettledNeverLowered, Arena::Backup, by(Property::Progress)),
     (Mutant::AcknowledgedWhenSent, Arena::Alone, by(Property::ReplicaState)),
     (Mutant::AckMovesLastSeen, Arena::Covered, by(Property::ReplicaState)),
     (Mutant::GreetingAcknowledgesOneMore, Arena::Alone, by(Property::ReplicaState)),

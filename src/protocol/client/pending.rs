@@ -156,7 +156,8 @@ impl ReplicaState {
             if pending.settled.is_none() {
                 out.push(Output::Event(Event::Acknowledged(pending.op.clone())));
             }
-            pending.settled = Some(pending.settled.map_or(at, |known| known.min(at)));
+            let lower = |known: ServerSeq| if mutated!(SettledNeverLowered) { known } else { known.min(at) };
+            pending.settled = Some(pending.settled.map_or(at, lower));
         }
         let number = if mutated!(EverythingAnswered) { u64::MAX } else { number };
         self.answered = self.answered.max(number.min(self.next_number - 1));

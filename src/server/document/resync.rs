@@ -57,10 +57,12 @@ impl States {
         context: &Context,
     ) -> StateFrames {
         let head = state.content().head;
+        let lasts = context.hooks.state_lasts(KEPT);
         let slot = match version {
             Version::V1 => &mut self.v1,
             Version::V2 => &mut self.v2,
         };
+        slot.take_if(|_| lasts.is_zero());
         let fits = |kept: &Kept| match version {
             Version::V1 => kept.at == head,
             Version::V2 => kept.at >= cursor && !matches!(ring.lock().after(kept.at), Found::Fallen),
@@ -70,7 +72,7 @@ impl States {
         }
         context.observe(|| Event::Encoding { instance, version, state });
         let frames = encode(state, version, context);
-        *slot = Some(Kept { at: head, frames: frames.clone(), expires: Instant::now() + KEPT });
+        *slot = Some(Kept { at: head, frames: frames.clone(), expires: Instant::now() + lasts });
         frames
     }
 }

@@ -130,12 +130,13 @@ impl Writer {
 
     /// Sends everything there is, then waits until there may be more.
     async fn turn(&mut self) -> Result<(), End> {
-        while self.advance().await? {}
+        while self.speak().await? {}
         let next_ping = self.next_ping();
         tokio::select! {
             message = self.from_document.recv() => self.take(message.ok_or(End::Close(LEFT))?),
             // The ring is ours too, so its bell is never gone.
             _ = self.bell.changed(), if self.feed.is_some() => {}
+            () = self.context.hooks.granted(self.session) => {}
             () = sleep(next_ping) => self.ping().await?,
         }
         Ok(())
@@ -145,6 +146,16 @@ impl Writer {
         while let Ok(message) = self.from_document.try_recv() {
             self.take(message);
         }
+    }
+
+    /// One turn of [`Writer::advance`]; a test may hold it, and is told what came of it.
+    async fn speak(&mut self) -> Result<bool, End> {
+        if !self.context.hooks.may_speak(self.session) {
+            return Ok(false);
+        }
+        let result = self.advance().await;
+        self.context.hooks.spoke(self.session);
+        result
     }
 
     fn take(&mut self, message: ToWriter) {
@@ -167,14 +178,14 @@ impl Writer {
     /// Sends what the feed has next, as one write. False if it has nothing.
     async fn advance(&mut self) -> Result<bool, End> {
         let (mut batch, mut rest) = (Vec::new(), None);
-        let ring = Arc::clone(&self.ring);
+        let (ring, most) = (Arc::clone(&self.ring), self.context.hooks.batch_max(BATCH_MAX));
         let version = {
             let ring = ring.lock();
             self.asked_at = ring.head();
             // An answer was handed over before any later entry was published: taken under the lock, it cannot be overtaken.
             self.take_all();
             let Some(feed) = &mut self.feed else { return Ok(false) };
-            while batch.len() < BATCH_MAX && rest.is_none() {
+            while batch.len() < most && rest.is_none() {
                 match feed.next(&ring, &self.context.limits) {
                     next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
                     next => rest = Some(next),
@@ -224,6 +235,7 @@ impl Writer {
         };
         let result = with_progress(&self.gauge, self.context.config.timeouts.write, send).await;
         self.context.metrics.frames_sent.inc_by(count);
+        self.context.hooks.wrote(self.session, count);
         if result == Err(End::Gone) {
             debug!(session = self.session.0, doc = %self.doc, "the connection is broken or stuck");
         }
@@ -234,9 +246,8 @@ impl Writer {
     async fn read_log(&mut self, after: ServerSeq) -> Result<(), End> {
         let internal = End::Close(Reject::DocumentStopped.close());
         self.context.metrics.log_reads.inc();
-        let (doc, head) = (self.doc.clone(), self.ring.lock().head());
-        // Answers among what is read now: they were handed over before that head was published.
-        self.take_all();
+        // Not beyond the head at which the feed was asked: an answer among what comes later may not be here yet.
+        let (doc, head) = (self.doc.clone(), self.asked_at);
         let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
         let (session, asked_at) = (self.session, self.asked_at);
         let records = match read {

@@ -149,7 +149,8 @@ impl Validator {
     /// The file is at its end; another may follow. A last line without an end may be a piece of one.
     fn end_file(&mut self, has_end: bool) -> Result<(), Unexplained> {
         if self.line == 0 {
-            return Err(self.nonsense("it is empty".to_owned()));
+            // As a process leaves it that is killed at once.
+            self.is_cut.get_or_insert("a file is empty".to_owned());
         }
         if let Some(torn) = self.torn.take_if(|_| has_end) {
             return Err(torn);

@@ -139,7 +139,7 @@ impl Replay {
 
     /// Judges an event.
     pub(super) fn judge(&mut self, event: &Event<'_>) -> Judged {
-        if self.has_stopped {
+        if self.has_stopped && !is_of_connection(event) {
             return Err(Wrong::new("something happens behind the server's end"));
         }
         match event {
@@ -234,7 +234,7 @@ impl Replay {
         let life = self.life(number)?;
         life.forget_failed_snapshot();
         let outputs = life.step(input, came)?;
-        let (doc, links) = (life.doc.clone(), life.links.clone());
+        let (doc, links, published) = (life.doc.clone(), life.links.clone(), life.published.head());
         for entry in foreign {
             let kept = self.kept(&doc);
             if entry.first > kept.head {
@@ -248,11 +248,14 @@ impl Replay {
                 | Output::Refuse { session, .. }
                 | Output::Close { session, .. } => {
                     let linked = self.sessions.get_mut(session).filter(|_| links.contains(session));
-                    linked.into_iter().for_each(|session| session.tell(output, &limits));
+                    linked.into_iter().for_each(|session| session.tell(output, published, &limits));
                 }
                 Output::Discard { .. } => {
                     for session in &links {
-                        self.sessions.get_mut(session).into_iter().for_each(|session| session.tell(output, &limits));
+                        self.sessions
+                            .get_mut(session)
+                            .into_iter()
+                            .for_each(|session| session.tell(output, published, &limits));
                     }
                 }
                 Output::Append(_) | Output::Publish(_) | Output::Broken(_) => {}
@@ -529,6 +532,19 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Whether a connection tells it: one that does not end in its time is left behind when the server ends.
+fn is_of_connection(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Received { .. }
+            | Event::Idle { .. }
+            | Event::LogRead { .. }
+            | Event::Writing { .. }
+            | Event::Closing { .. }
+            | Event::Left { .. }
+    )
 }
 
 /// A connection, which may be heard of for the first time.

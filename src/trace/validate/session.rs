@@ -58,8 +58,9 @@ pub(super) struct Session {
     pub(super) first: Option<Inbound>,
     /// What could not be read on.
     pub(super) broken: bool,
-    /// Said by the document, not yet taken by the writer as far as one can tell.
-    pub(super) channel: VecDeque<ToWriter>,
+    /// Said by the document, not yet taken by the writer as far as one can tell; each with the number that was
+    /// published last at the time.
+    channel: VecDeque<(ServerSeq, ToWriter)>,
     pub(super) feed: Option<Feed>,
     due: VecDeque<Due>,
     /// The head at which the feed was last asked.
@@ -118,7 +119,7 @@ impl Session {
 
     /// The lowest number that it may still ask for.
     pub(super) fn needs_from(&self) -> Option<ServerSeq> {
-        let joins = self.channel.iter().find_map(|told| match told {
+        let joins = self.channel.iter().find_map(|(_, told)| match told {
             ToWriter::Join(plan) => Some(plan.cursor),
             ToWriter::Answer(..) | ToWriter::Refuse(..) | ToWriter::Discard(_) => None,
         });
@@ -222,8 +223,8 @@ impl Session {
         Ok(())
     }
 
-    /// The document says something to this connection.
-    pub(super) fn tell(&mut self, output: &Output, limits: &Limits) {
+    /// The document says something to this connection, with everything up to `published` in the ring or on its way.
+    pub(super) fn tell(&mut self, output: &Output, published: ServerSeq, limits: &Limits) {
         let told = match output {
             Output::Join { plan, .. } => ToWriter::Join(plan.clone()),
             Output::Answer { after, message, .. } => ToWriter::Answer(*after, message.clone()),
@@ -232,7 +233,7 @@ impl Session {
             Output::Close { close, .. } => return self.ended_with.push(close.clone()),
             Output::Append(_) | Output::Publish(_) | Output::Broken(_) => return,
         };
-        self.channel.push_back(told);
+        self.channel.push_back((published, told));
         self.was_overfull |= self.channel.len() > limits.answers_max as usize;
     }
 
@@ -260,6 +261,10 @@ impl Session {
     ) -> Judged<Result<Next<Shown>, Option<Next<Shown>>>> {
         self.settle(life, head, limits)?;
         let picture = life.published.at(head)?;
+        // What was said before a number was published is taken with it: the writer asks under the ring's lock.
+        while let Some((_, told)) = self.channel.pop_front_if(|(published, _)| *published < head) {
+            Self::take(&mut self.feed, &life.doc, told);
+        }
         loop {
             let mut instead = None;
             if let Some(feed) = &self.feed {
@@ -272,7 +277,7 @@ impl Session {
                 instead = Some(next);
             }
             match self.channel.pop_front() {
-                Some(told) => Self::take(&mut self.feed, &life.doc, told),
+                Some((_, told)) => Self::take(&mut self.feed, &life.doc, told),
                 None => return Ok(Err(instead)),
             }
         }

@@ -52,6 +52,23 @@ fn what_is_acknowledged_stays_in_the_view_until_its_number_is_integrated() {
     assert_eq!(rig.sent()[0].0, 2);
 }
 
+/// The document went back to a backup which holds the operation, but not what `hello_ack` counted behind it before.
+#[test]
+fn a_restored_backup_may_hold_what_is_acknowledged_under_a_smaller_number() {
+    let mut rig = Rig::live();
+    rig.insert(2, "a");
+    let own = rig.sent()[0].1.clone();
+    rig.close();
+    rig.open();
+    rig.say(greeting(5, 1, Follows::Replay));
+    rig.close();
+    rig.open();
+    rig.say(greeting(3, 1, Follows::Replay));
+    assert_eq!(rig.state.pending().len(), 1);
+    rig.say(echo(3, "A", 1, &own));
+    assert_eq!((rig.text().as_str(), rig.state.pending().len()), ("hia", 0));
+}
+
 #[test]
 fn at_most_inflight_max_messages_are_unanswered() {
     let mut rig = Rig::live();

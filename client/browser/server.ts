@@ -43,7 +43,17 @@ export class Server {
   /** Starts it again, on the port and with the data that it had. */
   async restart(): Promise<void> {
     const listen = `127.0.0.1:${this.#port}`;
-    const args = ["serve", "--listen", listen, "--data", this.#data, "--trace", this.#trace, "--log", "info,collab_engine=debug"];
+    const args = [
+      "serve",
+      "--listen",
+      listen,
+      "--data",
+      this.#data,
+      "--trace",
+      this.#trace,
+      "--log",
+      "info,collab_engine=debug",
+    ];
     const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"], env: {} });
     this.#process = child;
     createInterface({ input: child.stderr }).on("line", (line) => this.#note(line));

@@ -54,12 +54,24 @@ impl Context {
         health: watch::Receiver<bool>,
         stage: watch::Receiver<Stage>,
         observer: Option<Arc<dyn Observer>>,
-        hooks: Hooks,
     ) -> Self {
         let limits = Arc::new(config.limits.clone());
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let (sessions, instances) = Default::default();
-        Self { config, limits, store, metrics, jobs, health, stage, reads, sessions, instances, observer, hooks }
+        Self {
+            config,
+            limits,
+            store,
+            metrics,
+            jobs,
+            health,
+            stage,
+            reads,
+            sessions,
+            instances,
+            observer,
+            hooks: Hooks::default(),
+        }
     }
 
     /// A name that no connection of this process has had.

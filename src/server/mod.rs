@@ -130,7 +130,9 @@ async fn serve(
     };
     let connections_max = config.connections_max;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let context = Arc::new(Context::new(config, store, metrics, jobs, health, stage_receiver, observer, hooks));
+    let mut context = Context::new(config, store, metrics, jobs, health, stage_receiver, observer);
+    context.hooks = hooks;
+    let context = Arc::new(context);
     let documents = Documents::new(Arc::clone(&context));
     let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
     let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));

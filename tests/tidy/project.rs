@@ -136,6 +136,10 @@ fn check_cargo(tree: &Tree, command: &DocumentedCommand<'_>, offences: &mut Offe
 
 /// Whether the sources of xtask hold the word as a literal, as they do every command and step.
 fn is_xtask_word(tree: &Tree, word: &str) -> bool {
+    if word.parse::<u32>().is_ok() {
+        // The value of an option.
+        return true;
+    }
     let literal = format!("\"{word}\"");
     let sources = tree.iter().filter(|(path, _)| path.starts_with("xtask/src/"));
     sources.filter_map(|(_, text)| text.as_deref()).any(|text| text.contains(&literal))

@@ -26,6 +26,7 @@ pub enum Poke {
 
 /// What a controlled server did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most reports are of the large kind")]
 pub enum Report {
     /// A connection became this session.
     Connected(SessionId),

@@ -246,9 +246,8 @@ impl Writer {
     async fn read_log(&mut self, after: ServerSeq) -> Result<(), End> {
         let internal = End::Close(Reject::DocumentStopped.close());
         self.context.metrics.log_reads.inc();
-        let (doc, head) = (self.doc.clone(), self.ring.lock().head());
-        // Answers among what is read now: they were handed over before that head was published.
-        self.take_all();
+        // Not beyond the head at which the feed was asked: an answer among what comes later may not be here yet.
+        let (doc, head) = (self.doc.clone(), self.asked_at);
         let read = self.context.read(move |store| store.read(&doc, after, head, LOG_BYTES_MAX)).await;
         let (session, asked_at) = (self.session, self.asked_at);
         let records = match read {

@@ -429,6 +429,9 @@ impl Session {
             return Ok(());
         };
         for entry in entries {
+            if feed.has_due_answer() {
+                return Ok(());
+            }
             let fields: &Entry = entry.as_ref();
             if fields.before() > feed.cursor() {
                 feed.truncated();

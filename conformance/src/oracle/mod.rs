@@ -1,8 +1,8 @@
 //! Random sessions against any server, judged by the shipped document state machine.
 //!
-//! A session is a script that is drawn from a seed ([`act`], [`cast`], [`player`]), carried out against the server
-//! ([`play`]) and written down ([`trace`]). The judge ([`search`]) looks for a state of the document state machine that
-//! explains what was seen ([`hidden`], [`feed`]): whatever order the server chose, and whatever docs/protocol.md leaves to
+//! A session is a script that is drawn from a seed (`act`, `cast`, `player`), carried out against the server
+//! (`play`) and written down (`trace`). The judge (`search`) looks for a state of the document state machine that
+//! explains what was seen (`hidden`, `feed`): whatever order the server chose, and whatever docs/protocol.md leaves to
 //! it, is right; what nothing explains is wrong, though nobody forbade it.
 //!
 //! This is the one part of the tool that uses the engine, and nothing else here may use it: the scenarios are judged

@@ -448,11 +448,10 @@ export class Replica {
     this.#giveUp();
   }
 
-  #onEcho({ server_seq, origin_client_id, client_msg_id, op, count, term }: Echo) {
-    const follows = op && this.#lastSeen + count === server_seq && count === opCount(op);
+  #onEcho({ server_seq, origin_client_id, client_msg_id, op, count, term = this.#term }: Echo) {
     // Every number has a term (TERM-1): without one, the next `hello` could not name that of this number.
-    const known = term ?? this.#term;
-    if (!this.#is("live") || !follows || known === undefined) return this.#protocolError();
+    const follows = this.#is("live") && term && op && this.#lastSeen + count === server_seq && count === opCount(op);
+    if (!follows) return this.#protocolError();
     if (
       origin_client_id === this.#identity.client &&
       typeof client_msg_id === "number" &&
@@ -465,7 +464,7 @@ export class Replica {
     const deltas: Delta[] = [];
     this.#document.integrate(op, deltas);
     this.#lastSeen = server_seq;
-    this.#term = known;
+    this.#term = term;
     if (deltas.length > 0) this.#tell({ type: "changed", deltas });
     this.#progressed();
   }

@@ -68,7 +68,7 @@ pub const TRIALS: &[(Mutant, Arena, Killer)] = &[
     (Mutant::AnybodysOperation, Arena::Identities, by(Property::NoPhantom)),
     (Mutant::NumberSkipped, Arena::Pair, by(Property::SequenceMonotone)),
     (Mutant::PublishedBeforeDurable, Arena::Pair, by(Property::SeenIsDurable)),
-    (Mutant::TermNotRecorded, Arena::Alone, by(Property::NoWedge)),
+    (Mutant::TermNotRecorded, Arena::Alone, by(Property::OrderedDelivery)),
     (Mutant::SecretNotChecked, Arena::Identities, by(Property::NoPhantom)),
     (Mutant::RetiredMayJoin, Arena::Instances, by(Property::OneInstance)),
     (Mutant::LateHelloWins, Arena::Alone, by(Property::Progress)),

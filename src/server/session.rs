@@ -128,7 +128,12 @@ async fn first_text(
             Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Binary(_))) => return Err(Early::close(Reject::BinaryFrame.close())),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => return Err(Early::Gone),
+            Some(Ok(Message::Close(_))) => {
+                // Nothing else is heard of who says only goodbye.
+                context.observe(|| Event::Received { session, arrival: Arrival::End });
+                return Err(Early::Gone);
+            }
+            None => return Err(Early::Gone),
             Some(Err(error)) => {
                 let fault = if gauge.is_over_budget() { Fault::TooBig } else { Fault::of(&error) };
                 return Err(fault.close().map_or(Early::Gone, Early::close));

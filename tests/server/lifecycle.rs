@@ -197,6 +197,14 @@ async fn the_list_of_documents_comes_in_pages() {
     server.stop().await;
 }
 
+/// Its trace, which is judged at the end, knows of the connection.
+#[tokio::test]
+async fn who_says_nothing_but_goodbye_is_let_go() {
+    let server = Server::memory().await;
+    Client::connect(&server).await.close().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_shutdown_closes_with_1001_and_keeps_what_was_sent() {
     let store = Arc::new(MemoryStore::new());

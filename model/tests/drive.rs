@@ -17,7 +17,7 @@ fn the_real_server_takes_every_transition_that_it_can_be_made_to_take() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut executed = 0;
     for rung in TESTS {
-        let plan = Plan::new(Bounds::parse(rung.bounds).unwrap().config(), 200_000).unwrap();
+        let plan = Plan::new(Bounds::parse(rung.command).unwrap().config(), 200_000).unwrap();
         let outcome = plan.drive(Walk::default(), threads, &Progress::default());
         if let Some(difference) = outcome.difference {
             let difference = shrink(plan.config(), Walk::default(), difference);

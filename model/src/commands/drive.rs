@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use super::refuse;
 #[cfg(feature = "mutants")]
 use crate::drive::ladder::SMALL;
-use crate::drive::ladder::{ALL, Rung, TESTS};
+use crate::drive::ladder::{ALL, TESTS};
 use crate::drive::run::{Difference, Outcome, Plan, Progress, Walk, drive, sentences};
 use crate::drive::shrink::shrink;
 use crate::engine::bounds::{Bounds, Which};
+use crate::engine::ladder::Rung;
 use crate::engine::run::thousands;
 use crate::engine::saved::Saved;
 
@@ -163,7 +164,7 @@ impl Args {
             };
         }
         let rungs = self.ladder.unwrap_or(Ladder::All).rungs();
-        rungs.into_iter().map(|rung| Ok((rung.name.to_owned(), Bounds::parse(rung.bounds)?))).collect()
+        rungs.into_iter().map(|rung| Ok((rung.name.to_owned(), Bounds::parse(rung.command)?))).collect()
     }
 
     fn show(&self, name: &str, bounds: &Bounds, plan: &Plan, outcome: Option<&Outcome>) {
@@ -215,7 +216,7 @@ impl Args {
         let plans: Result<Vec<(&str, Plan)>, String> = TESTS
             .iter()
             .filter(small)
-            .map(|rung| Ok((rung.name, Plan::new(Bounds::parse(rung.bounds)?.config(), self.max_states)?)))
+            .map(|rung| Ok((rung.name, Plan::new(Bounds::parse(rung.command)?.config(), self.max_states)?)))
             .collect();
         let plans = match plans {
             Ok(plans) => plans,

@@ -1,17 +1,6 @@
 //! The configurations that are driven.
 
-/// A configuration with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rung {
-    /// Its name.
-    pub name: &'static str,
-    /// Its bounds, as a command line.
-    pub bounds: &'static str,
-}
-
-const fn rung(name: &'static str, bounds: &'static str) -> Rung {
-    Rung { name, bounds }
-}
+use crate::engine::ladder::{Rung, rung};
 
 /// What the tests drive: something of everything.
 pub const TESTS: &[Rung] = &[

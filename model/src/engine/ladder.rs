@@ -17,7 +17,7 @@ pub struct Rung {
     pub command: &'static str,
 }
 
-const fn rung(name: &'static str, command: &'static str) -> Rung {
+pub(crate) const fn rung(name: &'static str, command: &'static str) -> Rung {
     Rung { name, command }
 }
 

@@ -53,9 +53,7 @@ impl Owner {
     pub fn hooks(&self) -> Hooks {
         let ask = |what: &str| {
             let port = self.door.port();
-            format!(
-                "exec 3<>/dev/tcp/127.0.0.1/{port} && echo {what} >&3 && read -r done <&3 && [ \"$done\" = done ]"
-            )
+            format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo {what} >&3 && read -r done <&3 && [ \"$done\" = done ]")
         };
         Hooks::by(|what| vec!["bash".to_owned(), "-c".to_owned(), ask(what)])
     }

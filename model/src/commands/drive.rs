@@ -212,12 +212,12 @@ impl Args {
         if mutants.is_empty() {
             return refuse(&format!("there is no mutant {name}; `mutants --list` says which there are"));
         }
-        let broken = match Broken::new(self.max_states, true) {
+        let broken = match Broken::small(self.max_states) {
             Ok(broken) => broken,
             Err(problem) => return refuse(&problem),
         };
         for mutant in mutants {
-            match broken.differs(mutant, None, self.threads()) {
+            match broken.differs(mutant, None, false, self.threads()) {
                 Some((name, difference)) => {
                     let what = difference.what.lines().next().unwrap_or_default().chars().take(100).collect::<String>();
                     println!("{:<28} differs in \"{name}\", at step {}: {what}", mutant.name(), difference.path.len());

@@ -19,9 +19,10 @@ const STATES_MAX: usize = 1_000_000;
 
 /// Breaks a server, or a client, in one place at a time, and shows which layer of the tests notices it from outside.
 ///
-/// The written and the generated scenarios are run against the server, and its trace is judged; every transition of the
-/// ladder of the tests is driven; the scenarios for clients are run against the Rust client. A layer ends with the first
-/// scenario that fails. What is known is kept, and not asked again unless it is named.
+/// The written and the generated scenarios are run against the server, and its trace is judged; the small configurations
+/// of the ladder that tests drive are driven, and all of them if no scenario notices anything; the scenarios for clients
+/// are run against the Rust client. A layer ends with the first scenario that fails. What is known is kept, and not asked
+/// again unless it is named.
 ///
 /// Exit code 0: whatever nothing notices is explained. 1: it is not. 2: usage, or a server that is not broken fails.
 #[derive(Debug, clap::Args)]
@@ -73,7 +74,8 @@ impl Args {
     fn run(&self) -> Result<ExitCode, String> {
         let mut results = Results::read(&self.results)?;
         if !self.markdown {
-            let asked: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| self.asks(*mutant, &results)).collect();
+            let asked: Vec<Mutant> =
+                Mutant::ALL.iter().copied().filter(|mutant| self.asks(*mutant, &results)).collect();
             if !asked.is_empty() {
                 results = self.judge(&asked, results)?;
             }
@@ -85,7 +87,11 @@ impl Args {
     }
 
     fn asks(&self, mutant: Mutant, results: &Results) -> bool {
-        if self.mutants.is_empty() { self.again || results.of(mutant).is_none() } else { self.mutants.contains(&mutant) }
+        if self.mutants.is_empty() {
+            self.again || results.of(mutant).is_none()
+        } else {
+            self.mutants.contains(&mutant)
+        }
     }
 
     fn judge(&self, asked: &[Mutant], results: Results) -> Result<Results, String> {
@@ -100,7 +106,7 @@ impl Args {
                 println!("unbroken, {} passes: {:.0} s", layer.name(), begin.elapsed().as_secs_f64());
             }
         }
-        let driven = concerns(Layer::Drive).then(|| Broken::new(STATES_MAX, false)).transpose()?;
+        let driven = concerns(Layer::Drive).then(|| Broken::new(STATES_MAX, |_| true)).transpose()?;
         let judges = Judges { blackbox, driven, layers };
         let (next, results) = (AtomicUsize::new(0), Mutex::new(results));
         let first_problem = Mutex::new(None);
@@ -155,7 +161,9 @@ impl Judges {
                 (Layer::Trace, _) if !is_traced => continue,
                 (Layer::Trace, _) => trace.take(),
                 (Layer::Drive, Some(driven)) => {
-                    driven.differs(mutant, known, 1).map(|(name, _)| name.to_owned())
+                    // What something else notices need not be looked for for minutes.
+                    let is_thorough = noticed.values().all(Option::is_none);
+                    driven.differs(mutant, known, is_thorough, 1).map(|(name, _)| name.to_owned())
                 }
                 _ => {
                     let judged = self.blackbox.judge(layer, Some(mutant), known)?;

@@ -14,27 +14,44 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long when the same path is walked again.
 const PATIENCE_AGAIN: Duration = Duration::from_secs(6);
 
-/// The configurations, and the paths through their graphs.
+/// Some configurations of the ladder of the tests, and the paths through their graphs.
 #[derive(Debug)]
 pub struct Broken {
     plans: Vec<(&'static str, Plan)>,
 }
 
 impl Broken {
-    /// Plans the ladder of the tests, what takes a second or two first; or nothing else.
+    /// Plans those whose names are asked for: what takes a second or two first.
     ///
     /// # Errors
     /// Why there can be no paths.
-    pub fn new(states_max: usize, is_small: bool) -> Result<Self, String> {
-        let (small, large): (Vec<&Rung>, Vec<&Rung>) = TESTS.iter().partition(|rung| SMALL.contains(&rung.name));
+    pub fn new(states_max: usize, is_asked: impl Fn(&str) -> bool) -> Result<Self, String> {
+        let (small, large): (Vec<&Rung>, Vec<&Rung>) =
+            TESTS.iter().filter(|rung| is_asked(rung.name)).partition(|rung| SMALL.contains(&rung.name));
         let planned = |rung: &Rung| Ok((rung.name, Plan::new(Bounds::parse(rung.command)?.config(), states_max)?));
-        let plans: Result<_, String> = small.into_iter().chain(large.into_iter().filter(|_| !is_small)).map(planned).collect();
+        let plans: Result<_, String> = small.into_iter().chain(large).map(planned).collect();
         Ok(Self { plans: plans? })
     }
 
-    /// The first configuration in which a server with a mutant differs from the world; `known` is driven before all others.
-    pub fn differs(&self, mutant: Mutant, known: Option<&str>, threads: usize) -> Option<(&'static str, Difference)> {
-        let (first, others): (Vec<_>, Vec<_>) = self.plans.iter().partition(|(name, _)| known == Some(*name));
+    /// Plans what takes a second or two.
+    ///
+    /// # Errors
+    /// Why there can be no paths.
+    pub fn small(states_max: usize) -> Result<Self, String> {
+        Self::new(states_max, |name| SMALL.contains(&name))
+    }
+
+    /// The first configuration in which a server with a mutant differs from the world. `known` is driven first; what
+    /// takes longer, only if `is_thorough`.
+    pub fn differs(
+        &self,
+        mutant: Mutant,
+        known: Option<&str>,
+        is_thorough: bool,
+        threads: usize,
+    ) -> Option<(&'static str, Difference)> {
+        let asked = self.plans.iter().filter(|(name, _)| is_thorough || known == Some(*name) || SMALL.contains(name));
+        let (first, others): (Vec<_>, Vec<_>) = asked.partition(|(name, _)| known == Some(*name));
         first.into_iter().chain(others).find_map(|(name, plan)| {
             let walk = Walk { patience: PATIENCE, mutant: Some(mutant) };
             let difference = plan.drive(walk, threads, &Progress::default()).difference?;

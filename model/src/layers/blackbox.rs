@@ -148,6 +148,11 @@ impl Blackbox {
         noticed.map_err(|error| error.to_string())
     }
 
+    /// Whether there is a scenario of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.named(name).next().is_some()
+    }
+
     fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Arc<Loaded>> + 'a {
         let all = self.servers.iter().flatten().chain(&self.generated).chain(&self.clients);
         all.filter(move |loaded| loaded.name == name).cloned()
@@ -171,7 +176,8 @@ impl Blackbox {
         let scripted = Scripted { command, listen: "127.0.0.1:0".to_owned(), deadline: DEADLINE_OF_CLIENTS };
         let by = Runtime::new()?.block_on(async {
             for group in groups {
-                let failed = first_failure(async |told| drop(scripted::run_all(group, &scripted, JOBS, told).await)).await;
+                let failed =
+                    first_failure(async |told| drop(scripted::run_all(group, &scripted, JOBS, told).await)).await;
                 if failed.is_some() {
                     return failed;
                 }
@@ -246,7 +252,9 @@ fn unexplained(directory: &Path) -> io::Result<Option<String>> {
             && let Err((unexplained, _)) = validate_files(&[&path])
         {
             return Ok(Some(match unexplained {
-                Unexplained::Fault(fault) => fault.property.map_or("not explained", |property| property.name()).to_owned(),
+                Unexplained::Fault(fault) => {
+                    fault.property.map_or("not explained", |property| property.name()).to_owned()
+                }
                 Unexplained::Nonsense { .. } => "not a trace".to_owned(),
             }));
         }

@@ -84,7 +84,8 @@ impl ServerArgs {
     ) -> Vec<String> {
         let setting = if setting == Setting::Usual { "usual" } else { "restless" };
         let [data, trace] = [data, trace].map(|path| path.display().to_string());
-        let words = ["broken-server", "--setting", setting, "--listen", &listen.to_string(), "--data", &data, "--trace"];
+        let words =
+            ["broken-server", "--setting", setting, "--listen", &listen.to_string(), "--data", &data, "--trace"];
         let named = mutant.into_iter().flat_map(|mutant| ["--mutant", mutant.name()]);
         words.into_iter().chain([trace.as_str()]).chain(named).map(str::to_owned).collect()
     }

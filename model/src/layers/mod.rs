@@ -37,7 +37,8 @@ pub enum Layer {
 
 impl Layer {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Written, Self::Restless, Self::Generated, Self::Drive, Self::Clients, Self::Trace];
+    pub const ALL: [Self; 6] =
+        [Self::Written, Self::Restless, Self::Generated, Self::Drive, Self::Clients, Self::Trace];
 
     /// Its name.
     pub fn name(self) -> &'static str {

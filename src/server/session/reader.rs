@@ -1,7 +1,8 @@
 //! The half of a session that listens.
 //!
-//! It reads a frame only when there is a place for the answer, and hands it on only when the document's queue has room
-//! for its bytes: so a client that sends faster than it reads, or than the disk writes, is slowed down by its own socket.
+//! It reads a frame only when its rate allows one and there is a place for the answer, and hands it on only when the
+//! document's queue has room for its bytes: so a client that sends faster than it may or reads, or than the disk writes,
+//! is slowed down by its own socket.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::{Fault, Parts, Pulse};
@@ -19,6 +21,8 @@ use crate::protocol::reject::Reject;
 use crate::server::context::Context;
 use crate::server::documents::Handle;
 use crate::server::link::{Command, End, Ending, Ticket};
+use crate::server::metrics::Hold;
+use crate::server::pace::Pace;
 
 /// The half of a session that listens.
 pub(super) struct Reader {
@@ -31,6 +35,8 @@ pub(super) struct Reader {
     pulse: Arc<Pulse>,
     /// Places for answers.
     answers: Arc<Semaphore>,
+    /// How fast frames may come: pings and the like count as messages do.
+    pace: Pace,
 }
 
 /// What the reader does next.
@@ -51,6 +57,7 @@ impl Reader {
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
             answers: Arc::new(Semaphore::new(context.limits.answers_max as usize)),
+            pace: Pace::per_second(context.limits.messages_per_second_max),
         }
     }
 
@@ -72,6 +79,19 @@ impl Reader {
         }
     }
 
+    /// A place for the answer to the next frame, when it is time to read it; `None` once the session ends.
+    async fn next_place(&self) -> Option<OwnedSemaphorePermit> {
+        while let Err(wait) = self.pace.take(1) {
+            self.context.metrics.held_up(Hold::Messages);
+            tokio::select! {
+                biased;
+                _ = self.ending.ended() => return None,
+                () = sleep(wait) => {}
+            }
+        }
+        self.place().await
+    }
+
     async fn complete(&self, answer: OwnedSemaphorePermit, bytes: usize) -> Option<Ticket> {
         // Nothing here is longer than the queue: Config::check has seen to that.
         let bytes = u32::try_from(bytes.max(1)).ok()?;
@@ -89,7 +109,7 @@ impl Reader {
         let ending = Arc::clone(&self.ending);
         loop {
             self.pulse.pause(true);
-            let place = self.place().await;
+            let place = self.next_place().await;
             self.pulse.pause(false);
             let place = place?;
             let frame = tokio::select! {

@@ -4,10 +4,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::protocol::limits::Limits;
 use crate::server::Config;
+
+/// Open files that are not connections: the store's, the listener's, the runtime's, and connections being refused.
+const FILES_RESERVED: u64 = 128;
 
 /// Every bound. docs/operations.md has them in one table; a test compares.
 #[derive(Debug, Args)]
@@ -46,6 +51,10 @@ struct CountArgs {
     /// Most bytes of messages that wait for one document or for their turn on the disk; beyond it, its writers wait
     #[arg(long, env = "COLLAB_DOCUMENT_QUEUE_BYTES_MAX", value_name = "BYTES", default_value_t = 8 << 20)]
     document_queue_bytes_max: usize,
+
+    /// Most bytes of the same in all documents together; beyond it, all writers wait
+    #[arg(long, env = "COLLAB_QUEUE_BYTES_MAX", value_name = "BYTES", default_value_t = 256 << 20)]
+    queue_bytes_max: usize,
 
     /// Most bytes of a connection before its hello is read
     #[arg(long, env = "COLLAB_HELLO_BYTES_MAX", value_name = "BYTES", default_value_t = 16 << 10)]
@@ -144,6 +153,7 @@ impl LimitArgs {
         config.sessions_per_document_max = counts.sessions_per_document_max;
         config.documents_max = counts.documents_max;
         config.document_queue_bytes_max = counts.document_queue_bytes_max;
+        config.queue_bytes_max = counts.queue_bytes_max;
         config.hello_bytes_max = counts.hello_bytes_max;
         config.addresses.connections_max = addresses.connections_per_address_max;
         config.addresses.connections_per_second_max = addresses.connections_per_address_per_second_max;
@@ -163,6 +173,26 @@ impl LimitArgs {
         config.snapshots.log_percent_min = snapshots.snapshot_log_percent;
         config.snapshots.log_tail_bytes = snapshots.log_tail_bytes;
         Ok(())
+    }
+}
+
+/// Asks the system for as many open files as the connections may need. If it grants fewer, fewer connections are let
+/// in: one too many is then told so, where without a descriptor for it it would only wait.
+pub(super) fn make_room(config: &mut Config) {
+    let needed = config.connections_max as u64 + FILES_RESERVED;
+    let limit = getrlimit(Resource::Nofile);
+    let granted = match (limit.current, limit.maximum) {
+        (Some(current), maximum) if current < needed => {
+            let wanted = maximum.map_or(needed, |maximum| maximum.min(needed));
+            let raised = Rlimit { current: Some(wanted), maximum };
+            setrlimit(Resource::Nofile, raised).map_or(current, |()| wanted)
+        }
+        _ => needed,
+    };
+    if granted < needed {
+        let left = usize::try_from(granted.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX);
+        config.connections_max = left.max(1);
+        warn!(files = granted, connections_max = config.connections_max, "fewer open files than connections may need");
     }
 }
 

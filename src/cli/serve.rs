@@ -11,7 +11,7 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use super::limits::LimitArgs;
+use super::limits::{self, LimitArgs};
 use crate::protocol::message::Durability;
 use crate::server::trace::Observer;
 use crate::server::{self, Config, ServerError};
@@ -85,7 +85,8 @@ enum LogFormat {
 /// Serves until a signal.
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     start_log(&args.log)?;
-    let config = config(args).map_err(Failure::usage)?;
+    let mut config = config(args).map_err(Failure::usage)?;
+    limits::make_room(&mut config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

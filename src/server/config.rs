@@ -25,8 +25,10 @@ pub struct Config {
     pub sessions_per_document_max: usize,
     /// Most documents in memory; beyond it, `overloaded` and 1013.
     pub documents_max: usize,
-    /// Most bytes of messages that wait for a document, and as many again that are accepted and not yet durable.
+    /// Most bytes of messages that wait for a document, or that it has accepted and are not yet durable.
     pub document_queue_bytes_max: usize,
+    /// Most bytes of the same in all documents together.
+    pub queue_bytes_max: usize,
     /// Most bytes of a connection before its `hello` is read. Room for a token, not for an operation.
     pub hello_bytes_max: usize,
     /// How the log is replaced by snapshots.
@@ -96,6 +98,7 @@ impl Default for Config {
             sessions_per_document_max: 2_000,
             documents_max: 10_000,
             document_queue_bytes_max: 8 << 20,
+            queue_bytes_max: 256 << 20,
             hello_bytes_max: 16 << 10,
             snapshots: SnapshotPolicy::default(),
             timeouts: Timeouts::default(),
@@ -105,12 +108,7 @@ impl Default for Config {
 
 impl Default for AddressLimits {
     fn default() -> Self {
-        Self {
-            connections_max: 500,
-            connections_per_second_max: 50,
-            exempt: Vec::new(),
-            is_loopback_counted: false,
-        }
+        Self { connections_max: 500, connections_per_second_max: 50, exempt: Vec::new(), is_loopback_counted: false }
     }
 }
 
@@ -146,6 +144,9 @@ const NAME_BYTES: RangeInclusive<u64> = 16..=128;
 /// What the protocol promises to read of a `hello`.
 const HELLO_BYTES_MIN: usize = 4096;
 
+/// More than any machine has, and less than a semaphore counts to.
+const QUEUE_BYTES_MAX: usize = 1 << 48;
+
 /// Most connections that can be waited for at once.
 const CONNECTIONS_MAX: usize = 1 << 24;
 
@@ -168,6 +169,12 @@ impl Config {
         }
         if self.document_queue_bytes_max < limits.message_bytes_max as usize {
             return Err("document_queue_bytes_max must not be below message_bytes_max".to_owned());
+        }
+        if self.queue_bytes_max < self.document_queue_bytes_max {
+            return Err("queue_bytes_max must not be below document_queue_bytes_max".to_owned());
+        }
+        if self.queue_bytes_max > QUEUE_BYTES_MAX {
+            return Err(format!("queue_bytes_max must be at most {QUEUE_BYTES_MAX}"));
         }
         if self.hello_bytes_max < HELLO_BYTES_MIN {
             return Err(format!("hello_bytes_max must be at least {HELLO_BYTES_MIN}"));

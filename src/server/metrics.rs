@@ -67,6 +67,7 @@ pub(super) struct Metrics {
     pub(super) log_reads: Counter,
     pub(super) resyncs: Counter,
     documents: Family<StateLabel, Gauge>,
+    queued_bytes: Gauge,
     pub(super) load_failures: Counter,
 }
 
@@ -96,6 +97,7 @@ impl Metrics {
             log_reads: Counter::default(),
             resyncs: Counter::default(),
             documents: Family::default(),
+            queued_bytes: Gauge::default(),
             load_failures: Counter::default(),
         };
         metrics.register();
@@ -126,6 +128,7 @@ impl Metrics {
         registry.register("connections", "Open TCP connections", self.connections.clone());
         registry.register("sessions", "Open WebSocket sessions", self.sessions.clone());
         registry.register("documents", "Documents in memory, by state", self.documents.clone());
+        registry.register("queued_bytes", "Bytes of messages between sockets and disk", self.queued_bytes.clone());
         registry.register("sync_seconds", "Time of an append and its sync", self.sync_seconds.clone());
         registry.register("group_documents", "Documents in one sync", self.group_documents.clone());
         registry.register("group_records", "Records in one sync", self.group_records.clone());
@@ -154,7 +157,8 @@ impl Metrics {
     }
 
     /// The whole as text, as of now.
-    pub(super) fn text(&self, documents: Counts) -> String {
+    pub(super) fn text(&self, documents: Counts, queued_bytes: usize) -> String {
+        self.queued_bytes.set(queued_bytes as i64);
         let Counts { loading, live, draining } = documents;
         for (state, count) in [("loading", loading), ("live", live), ("draining", draining)] {
             self.documents.get_or_create(&StateLabel { state }).set(count as i64);

@@ -108,15 +108,8 @@ impl Socket {
         metrics.connections.inc();
         let gauge = Arc::new(Gauge { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX) });
         let (pace, chunk) = (Pace::per_second(rate), if rate == 0 { CHUNK_MAX } else { rate.min(CHUNK_MAX) });
-        let socket = Self {
-            gauge: Arc::clone(&gauge),
-            _admission: admission,
-            metrics,
-            pace,
-            chunk,
-            owed: 0,
-            pause: None,
-        };
+        let socket =
+            Self { gauge: Arc::clone(&gauge), _admission: admission, metrics, pace, chunk, owed: 0, pause: None };
         (socket, gauge)
     }
 

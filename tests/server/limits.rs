@@ -9,6 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::durability::Troubled;
 use crate::harness::{Client, PATIENCE, Server, config, status, until, v2};
 use collab_engine::server::Config;
 use collab_engine::storage::MemoryStore;
@@ -153,5 +154,82 @@ async fn requests_of_one_connection_are_held_to_the_rate_of_messages() {
     timeout(PATIENCE, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 4, "{answers}");
     is_held_up(&server, "requests").await;
+    server.stop().await;
+}
+
+/// The next message, which is an operation of number `number`, with everything before it reported as answered.
+async fn send_insert(client: &mut Client, name: &str, number: u64, text: &str) {
+    let mut op = v2::insert(name, number, (number - 1) * text.len() as u64 + 1, text);
+    op["answered"] = json!(number - 1);
+    client.send(op).await;
+}
+
+async fn accepted(server: &Server, count: u64) {
+    let line = format!("collab_operations_accepted_total {count}\n");
+    server.until("/metrics", |metrics| metrics.contains(&line)).await;
+}
+
+async fn received(server: &Server, count: u64) {
+    let line = format!("collab_messages_received_total {count}\n");
+    server.until("/metrics", |metrics| metrics.contains(&line)).await;
+}
+
+/// What is between the sockets and the disk of one session is bounded, and leaves room for the others.
+#[tokio::test]
+async fn a_session_has_its_share_of_the_queue_and_no_more() {
+    let store = Arc::new(Troubled::default());
+    let server = Server::start(config(), store.clone()).await;
+    let mut flooder = v2::join(&server, "A").await;
+    let mut innocent = v2::join(&server, "B").await;
+    store.hold(true);
+    for number in 1..=300 {
+        send_insert(&mut flooder, "A", number, "x").await;
+    }
+    // Two hellos; the message that waits for its share has been received, and those behind it have not.
+    received(&server, 2 + 257).await;
+    send_insert(&mut innocent, "B", 1, "y").await;
+    accepted(&server, 257).await;
+    store.hold(false);
+    let mut own = 0;
+    while own < 300 {
+        let echo = flooder.receive().await;
+        own += u64::from(echo["origin_client_id"] == v2::name("A"));
+    }
+    accepted(&server, 301).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_queues_of_all_documents_together_are_bounded() {
+    let store = Arc::new(Troubled::default());
+    let mut config = config();
+    config.limits.message_bytes_max = 50_000;
+    config.document_queue_bytes_max = 50_000;
+    config.queue_bytes_max = 50_000;
+    let server = Server::start(config, store.clone()).await;
+    let mut a = v2::join(&server, "A").await;
+    let mut b = Client::connect(&server).await;
+    let other = |mut message: serde_json::Value| {
+        message["doc_id"] = json!("other");
+        message
+    };
+    b.send(other(v2::hello("B", 1))).await;
+    assert_eq!(b.receive().await["type"], "hello_ack");
+    store.hold(true);
+    let text = "x".repeat(30_000);
+    a.send(v2::insert("A", 1, 1, &text)).await;
+    accepted(&server, 1).await;
+    b.send(other(v2::insert("B", 1, 1, &text))).await;
+    received(&server, 4).await;
+    // Through the other document's own queue: had it got the message, it would have accepted it by now.
+    server.get("/api/v1/documents/other").await;
+    let (_, metrics) = server.get("/metrics").await;
+    assert!(metrics.contains("collab_operations_accepted_total 1\n"), "{metrics}");
+    // What is left is kept for whoever waits first.
+    assert!(metrics.contains("collab_queued_bytes 50000\n"), "{metrics}");
+    store.hold(false);
+    assert_eq!(a.receive().await["server_seq"], 30_000);
+    assert_eq!(b.receive().await["server_seq"], 30_000);
+    server.until("/metrics", |metrics| metrics.contains("collab_queued_bytes 0\n")).await;
     server.stop().await;
 }

@@ -20,9 +20,12 @@ use crate::protocol::message::Version;
 use crate::protocol::reject::Reject;
 use crate::server::context::Context;
 use crate::server::documents::Handle;
-use crate::server::link::{Command, End, Ending, Ticket};
+use crate::server::link::{Command, End, Ending, Shares, Ticket};
 use crate::server::metrics::Hold;
 use crate::server::pace::Pace;
+
+/// Most messages of one session on the way to the disk, however small. Their bytes are one largest message's, at most.
+const SHARE_MESSAGES_MAX: u32 = 256;
 
 /// The half of a session that listens.
 pub(super) struct Reader {
@@ -35,6 +38,8 @@ pub(super) struct Reader {
     pulse: Arc<Pulse>,
     /// Places for answers.
     answers: Arc<Semaphore>,
+    /// Its part of the document's queue.
+    share: Arc<Semaphore>,
     /// How fast frames may come: pings and the like count as messages do.
     pace: Pace,
 }
@@ -57,6 +62,7 @@ impl Reader {
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
             answers: Arc::new(Semaphore::new(context.limits.answers_max as usize)),
+            share: Arc::new(Semaphore::new(context.limits.message_bytes_max as usize)),
             pace: Pace::per_second(context.limits.messages_per_second_max),
         }
     }
@@ -93,15 +99,22 @@ impl Reader {
     }
 
     async fn complete(&self, answer: OwnedSemaphorePermit, bytes: usize) -> Option<Ticket> {
-        // Nothing here is longer than the queue: Config::check has seen to that.
-        let bytes = u32::try_from(bytes.max(1)).ok()?;
         tokio::select! {
             biased;
-            bytes = Arc::clone(&self.handle.queue_bytes).acquire_many_owned(bytes) => {
-                Some(Ticket { _bytes: bytes.ok()?, answer })
-            }
+            bytes = self.shares(bytes) => Some(Ticket { bytes: bytes?, answer }),
             _ = self.ending.ended() => None,
         }
+    }
+
+    /// Room for so many bytes: first among the session's own, so that whoever sends too much waits for nobody but itself.
+    async fn shares(&self, bytes: usize) -> Option<Shares> {
+        // Nothing here is longer than a queue: Config::check has seen to that.
+        let bytes = u32::try_from(bytes.max(1)).ok()?;
+        let least = self.context.limits.message_bytes_max / SHARE_MESSAGES_MAX;
+        let of_session = Arc::clone(&self.share).acquire_many_owned(bytes.max(least)).await.ok()?;
+        let of_document = Arc::clone(&self.handle.queue_bytes).acquire_many_owned(bytes).await.ok()?;
+        let of_server = Arc::clone(&self.context.queue_bytes).acquire_many_owned(bytes).await.ok()?;
+        Some(Shares { _of_session: of_session, _of_document: of_document, _of_server: of_server })
     }
 
     /// Reads until the session ends. Answers what was wrong with the bytes that arrived, if that was the reason.

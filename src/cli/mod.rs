@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod edit;
+mod limits;
 mod operate;
 mod replay;
 mod serve;

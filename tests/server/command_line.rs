@@ -6,11 +6,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::harness::{Client, get_json, v2};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::harness::{Client, PATIENCE, get_json, v2};
 use crate::traced::explained;
 
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_collab-engine"));
+    binary_through(&[])
+}
+
+fn binary_through(program: &[&str]) -> Command {
+    let words = [program, &[env!("CARGO_BIN_EXE_collab-engine")]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     // What the developer has set must not matter.
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("COLLAB_")).for_each(
         |name| {
@@ -34,7 +43,12 @@ impl Process {
     }
 
     pub(crate) fn start_with(data: &Path, args: &[&str]) -> Self {
-        let mut command = binary();
+        Self::start_through(&[], data, args)
+    }
+
+    /// Started by a program that is given the server's command behind its own arguments.
+    fn start_through(program: &[&str], data: &Path, args: &[&str]) -> Self {
+        let mut command = binary_through(program);
         command.args(args);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
         let traces = tempfile::tempdir().unwrap();
@@ -91,6 +105,8 @@ fn what_keeps_it_from_starting_is_one_line_and_an_exit_code() {
     let any = ["--listen", "127.0.0.1:0"];
     assert_fails(&ended(&[&any[..], &["--allow-origin", "app.example"]].concat(), dir.path()), 2, "is no origin");
     assert_fails(&ended(&[&any[..], &["--log", "a=b=c"]].concat(), dir.path()), 2, "--log");
+    let limit = [&any[..], &["--limit", "no_such_max=1"]].concat();
+    assert_fails(&ended(&limit, dir.path()), 2, "there is no limit `no_such_max`; there are");
 
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert_fails(&ended(&[&any[..], &["--data", "file/below"]].concat(), dir.path()), 4, "cannot open the store");
@@ -132,6 +148,30 @@ async fn a_signal_ends_it_in_order_and_everything_is_kept() {
         drop(a);
         assert_eq!(process.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// With fewer open files than `--connections-max` asks for, connections are refused rather than left waiting.
+#[tokio::test]
+async fn too_few_descriptors_mean_fewer_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start_through(&["sh", "-c", "ulimit -n 150; exec \"$0\" \"$@\""], dir.path(), &[]);
+    let mut innocent = Client::connect_to(process.address).await;
+    innocent.send(v2::hello("A", 1)).await;
+    assert_eq!(innocent.receive().await["type"], "hello_ack");
+    let mut open = Vec::new();
+    let refused = loop {
+        let mut stream = tokio::net::TcpStream::connect(process.address).await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut begin = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut begin)).await.expect("an answer in time").unwrap();
+        if &begin != b"HTTP/1.1 200" {
+            break begin;
+        }
+        open.push(stream);
+    };
+    assert_eq!((&refused, open.len()), (b"HTTP/1.1 503", 150 - 128 - 1));
+    innocent.send(v2::insert("A", 1, 1, "x")).await;
+    assert_eq!(innocent.receive().await["server_seq"], 1);
 }
 
 /// A first edit in two terminals, as the README tells it.

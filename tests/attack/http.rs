@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use collab_engine::server::Config;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::scene::{Scene, attack, attack_with_files};
 use crate::wire::{FIN, Heard, PING, PONG, UPGRADE, Wire, frame, hello, status};
@@ -58,7 +59,7 @@ async fn drip(scene: &Scene, mut wires: Vec<Wire>, bytes: &[u8]) -> usize {
         if wires.is_empty() {
             return sent;
         }
-        tokio::time::sleep(SLOW).await;
+        sleep(SLOW).await;
     }
     scene.innocents_work().await;
     panic!("{} connections may take as long as they like", wires.len());
@@ -105,7 +106,7 @@ fn silence_ends_at_the_deadline() {
             let heard = pinging.heard().await;
             is_open &= matches!(heard, Heard::Pong(_));
             assert!(is_open || heard == Heard::Close(1002, "hello_expected".to_owned()), "{heard:?}");
-            tokio::time::sleep(SLOW).await;
+            sleep(SLOW).await;
         }
     });
 }
@@ -243,7 +244,7 @@ fn a_crowd_over_the_bound_is_turned_away() {
 fn a_crowd_over_the_number_of_open_files_is_survived() {
     attack_with_files(16, Some(100), |_| {}, async |scene| {
         let mut crowd = Vec::new();
-        for _ in 0..300 {
+        for _ in 0..200 {
             crowd.push(Wire::connect(scene.address).await);
         }
         scene.innocents_work().await;

@@ -6,7 +6,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod frames;
 mod http;
+mod json;
+mod operations;
 mod scene;
 mod server;
+mod sessions;
 mod wire;

@@ -64,7 +64,11 @@ pub(crate) struct Wire {
 impl Wire {
     /// A TCP connection, and nothing said on it.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), address }
+        Self::over(TcpStream::connect(address).await.unwrap(), address)
+    }
+
+    pub(crate) fn over(stream: TcpStream, address: SocketAddr) -> Self {
+        Self { stream, address }
     }
 
     /// A connection that has become a WebSocket.

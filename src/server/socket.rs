@@ -1,5 +1,6 @@
 //! A TCP stream that counts: for progress deadlines, for the budget before `hello`, and for the number of connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -47,14 +48,10 @@ impl Gauge {
     /// or broken: it gets to our close frame only when it has got rid of its own.
     pub(super) async fn drain(&self) {
         let mut waste = [0_u8; 4096];
-        while self.stream.readable().await.is_ok() {
-            match self.stream.try_read(&mut waste) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
+        // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
+        let mut read =
+            |cx: &mut Context<'_>| retry(|| self.stream.poll_read_ready(cx), || self.stream.try_read(&mut waste));
+        while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
     }
 }
 
@@ -146,5 +143,40 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(SockRef::from(&self.gauge.stream).shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Whoever sends faster than it is read never lets the reading wait, and must not keep its thread for itself.
+    #[tokio::test]
+    async fn throwing_away_leaves_time_for_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(4 << 20).unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (_socket, gauge) = Socket::new(stream, permit, Count::default());
+        // All of it is there before the first byte is read: reading never waits.
+        sender.write_all(&[b' '; 2 << 20]).unwrap();
+        drop(sender);
+        let mut turns_of_others = 0;
+        let drain = gauge.drain();
+        tokio::pin!(drain);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut drain => break,
+                () = tokio::task::yield_now() => turns_of_others += 1,
+            }
+        }
+        assert!(turns_of_others > 1, "{turns_of_others}");
     }
 }

@@ -72,63 +72,97 @@ fn broken_frames() -> Vec<(Vec<u8>, (u16, &'static str), &'static str)> {
 
 #[test]
 fn broken_frames_are_answered_with_their_code() {
-    attack(16, |_| {}, async |scene| {
-        for (bytes, (code, reason), what) in broken_frames() {
-            let mut stranger = Wire::upgraded(scene.address).await;
-            stranger.send(&bytes).await;
-            stranger.closed(code, reason, what).await;
-            let mut member = Wire::joined(scene.address, ATTACKER).await;
-            member.send(&bytes).await;
-            member.closed(code, reason, what).await;
-        }
-    });
+    attack(
+        16,
+        |_| {},
+        async |scene| {
+            for (bytes, (code, reason), what) in broken_frames() {
+                let mut stranger = Wire::upgraded(scene.address).await;
+                stranger.send(&bytes).await;
+                stranger.closed(code, reason, what).await;
+                let mut member = Wire::joined(scene.address, ATTACKER).await;
+                member.send(&bytes).await;
+                member.closed(code, reason, what).await;
+            }
+        },
+    );
 }
 
 #[test]
 fn odd_closes_are_answered_and_nothing_behind_them_is_heard() {
-    attack(16, |_| {}, async |scene| {
-        let code = |code: u16| code.to_be_bytes().to_vec();
-        let mut cases = vec![(Vec::new(), 1005), (b"\x03".to_vec(), 1002), ([&code(1000)[..], b"bye"].concat(), 1000)];
-        cases.push(([&code(1000)[..], b"\xff"].concat(), 1007));
-        for legal in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
-            cases.push((code(legal), legal));
-        }
-        for illegal in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
-            cases.push((code(illegal), 1002));
-        }
-        for (payload, expected) in cases {
-            let mut wire = Wire::joined(scene.address, ATTACKER).await;
-            let behind = op("doc", ATTACKER, 1, &insert(ATTACKER, 1, "too late"));
-            let frames = [
-                frame(FIN | CLOSE, &payload),
-                frame(FIN | TEXT, behind.to_string().as_bytes()),
-                frame(FIN | PING, b"?"),
-                frame(FIN | CLOSE, &payload),
-            ];
-            wire.send(&frames.concat()).await;
-            match wire.end().await {
-                Heard::Close(code, _) => assert_eq!(code, expected, "{payload:?}"),
-                other => panic!("{payload:?}: {other:?}"),
+    attack(
+        16,
+        |_| {},
+        async |scene| {
+            let code = |code: u16| code.to_be_bytes().to_vec();
+            let mut cases =
+                vec![(Vec::new(), 1005), (b"\x03".to_vec(), 1002), ([&code(1000)[..], b"bye"].concat(), 1000)];
+            cases.push(([&code(1000)[..], b"\xff"].concat(), 1007));
+            for legal in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
+                cases.push((code(legal), legal));
             }
-        }
-    });
+            for illegal in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+                cases.push((code(illegal), 1002));
+            }
+            for (payload, expected) in cases {
+                let mut wire = Wire::joined(scene.address, ATTACKER).await;
+                let behind = op("doc", ATTACKER, 1, &insert(ATTACKER, 1, "too late"));
+                let frames = [
+                    frame(FIN | CLOSE, &payload),
+                    frame(FIN | TEXT, behind.to_string().as_bytes()),
+                    frame(FIN | PING, b"?"),
+                    frame(FIN | CLOSE, &payload),
+                ];
+                wire.send(&frames.concat()).await;
+                match wire.end().await {
+                    Heard::Close(code, _) => assert_eq!(code, expected, "{payload:?}"),
+                    other => panic!("{payload:?}: {other:?}"),
+                }
+            }
+        },
+    );
 }
 
 #[test]
 fn a_length_that_is_claimed_takes_no_memory() {
-    attack(32, |_| {}, async |scene| {
-        let mut wires = Vec::new();
-        for index in 0..200 {
-            let mut wire = match index % 2 {
-                0 => Wire::upgraded(scene.address).await,
-                _ => Wire::joined(scene.address, &format!("claims-{index}-0123456789")).await,
-            };
-            wire.send(&[header(FIN | TEXT, 1 << 20), b"{".to_vec()].concat()).await;
-            wires.push(wire);
-        }
-        scene.innocents_work().await;
-        drop(wires);
-    });
+    attack(
+        32,
+        |_| {},
+        async |scene| {
+            let mut wires = Vec::new();
+            for index in 0..200 {
+                let mut wire = match index % 2 {
+                    0 => Wire::upgraded(scene.address).await,
+                    _ => Wire::joined(scene.address, &format!("claims-{index}-0123456789")).await,
+                };
+                wire.send(&[header(FIN | TEXT, 1 << 20), b"{".to_vec()].concat()).await;
+                wires.push(wire);
+            }
+            scene.innocents_work().await;
+            drop(wires);
+        },
+    );
+}
+
+#[test]
+fn a_length_in_more_bytes_than_it_needs_is_taken() {
+    attack(
+        16,
+        |_| {},
+        async |scene| {
+            let payload = json!({"type": "sync", "nonce": 7}).to_string();
+            let len = payload.len() as u64;
+            let lengths = [
+                [&[0x80 | 126_u8][..], &(len as u16).to_be_bytes()].concat(),
+                [&[0x80 | 127][..], &len.to_be_bytes()].concat(),
+            ];
+            let mut wire = Wire::joined(scene.address, ATTACKER).await;
+            for length in lengths {
+                wire.send(&[&[FIN | TEXT][..], &length, &[0; 4], payload.as_bytes()].concat()).await;
+                assert_eq!(wire.until("synced").await["nonce"], 7);
+            }
+        },
+    );
 }
 
 /// A server whose messages are small, so that the limit is soon reached.
@@ -233,23 +267,27 @@ fn who_sends_on_behind_a_refusal_is_cut_off() {
 
 #[test]
 fn a_flood_of_pings_and_pongs_is_borne() {
-    attack(16, |_| {}, async |scene| {
-        let ping = frame(FIN | PING, &[b'p'; 125]).repeat(1_000);
-        let pong = frame(FIN | PONG, b"never asked for").repeat(1_000);
-        // One reads the answers, the other lets them pile up.
-        let mut reads = Wire::joined(scene.address, "reads-0123456789abcdef").await;
-        let mut deaf = Wire::joined(scene.address, "deaf-0123456789abcdef").await;
-        for _ in 0..50 {
-            assert!(reads.send(&ping).await && reads.send(&pong).await);
-            assert!(matches!(reads.heard().await, Heard::Pong(_) | Heard::Text(_)));
-        }
-        for _ in 0..50 {
-            let sending = deaf.send(&ping);
-            // Whom the server does not read any more, because it is not read itself, need not wait.
-            let _ = timeout(Duration::from_millis(100), sending).await;
-        }
-        scene.innocents_work().await;
-        reads.say(&json!({"type": "sync", "nonce": 1})).await;
-        reads.until("synced").await;
-    });
+    attack(
+        16,
+        |_| {},
+        async |scene| {
+            let ping = frame(FIN | PING, &[b'p'; 125]).repeat(1_000);
+            let pong = frame(FIN | PONG, b"never asked for").repeat(1_000);
+            // One reads the answers, the other lets them pile up.
+            let mut reads = Wire::joined(scene.address, "reads-0123456789abcdef").await;
+            let mut deaf = Wire::joined(scene.address, "deaf-0123456789abcdef").await;
+            for _ in 0..50 {
+                assert!(reads.send(&ping).await && reads.send(&pong).await);
+                assert!(matches!(reads.heard().await, Heard::Pong(_) | Heard::Text(_)));
+            }
+            for _ in 0..50 {
+                let sending = deaf.send(&ping);
+                // Whom the server does not read any more, because it is not read itself, need not wait.
+                let _ = timeout(Duration::from_millis(100), sending).await;
+            }
+            scene.innocents_work().await;
+            reads.say(&json!({"type": "sync", "nonce": 1})).await;
+            reads.until("synced").await;
+        },
+    );
 }

@@ -115,9 +115,8 @@ fn silence_ends_at_the_deadline() {
 fn odd_upgrades_are_refused_or_harmless() {
     attack(16, impatient, async |scene| {
         let with = |more: &str| format!("{UPGRADE}{more}\r\n");
-        let without = |name: &str| -> String {
-            UPGRADE.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect()
-        };
+        let without =
+            |name: &str| -> String { UPGRADE.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect() };
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         let cases = [
             (without("sec-websocket-key"), 400),
@@ -163,9 +162,28 @@ fn names_of_documents_are_no_paths() {
     attack(16, impatient, async |scene| {
         let long = "evil".repeat(2_500);
         let names = [
-            "", ".", "..", "../evil", "..\\evil", "/evil", "evil/../../evil", "evil\0", "evil\n", " evil", "evil ",
-            "%2e%2e%2fevil", "%00evil", "evil%", "\u{202e}evil", "e\u{301}vil", "evil#", "evil?", "C:\\evil", "evil*",
-            "~/evil", &long,
+            "",
+            ".",
+            "..",
+            "../evil",
+            "..\\evil",
+            "/evil",
+            "evil/../../evil",
+            "evil\0",
+            "evil\n",
+            " evil",
+            "evil ",
+            "%2e%2e%2fevil",
+            "%00evil",
+            "evil%",
+            "\u{202e}evil",
+            "e\u{301}vil",
+            "evil#",
+            "evil?",
+            "C:\\evil",
+            "evil*",
+            "~/evil",
+            &long,
         ];
         for name in names {
             let mut wire = Wire::upgraded(scene.address).await;
@@ -206,22 +224,30 @@ async fn crowd(scene: &Scene, count: usize) -> Vec<Wire> {
 
 #[test]
 fn a_crowd_of_idle_sockets_is_carried() {
-    attack(40, |_| {}, async |scene| {
-        let crowd = crowd(scene, MANY).await;
-        scene.innocents_work().await;
-        drop(crowd);
-    });
+    attack(
+        40,
+        |_| {},
+        async |scene| {
+            let crowd = crowd(scene, MANY).await;
+            scene.innocents_work().await;
+            drop(crowd);
+        },
+    );
 }
 
 /// Needs 10,000 open files for each of two processes: `ulimit -n 20000`.
 #[test]
 #[ignore = "needs more open files than a process usually may have"]
 fn ten_thousand_idle_sockets_are_carried() {
-    attack(400, |_| {}, async |scene| {
-        let crowd = crowd(scene, 9_900).await;
-        scene.innocents_work().await;
-        drop(crowd);
-    });
+    attack(
+        400,
+        |_| {},
+        async |scene| {
+            let crowd = crowd(scene, 9_900).await;
+            scene.innocents_work().await;
+            drop(crowd);
+        },
+    );
 }
 
 #[test]
@@ -242,39 +268,48 @@ fn a_crowd_over_the_bound_is_turned_away() {
 
 #[test]
 fn a_crowd_over_the_number_of_open_files_is_survived() {
-    attack_with_files(16, Some(100), |_| {}, async |scene| {
-        let mut crowd = Vec::new();
-        for _ in 0..200 {
-            crowd.push(Wire::connect(scene.address).await);
-        }
-        scene.innocents_work().await;
-        drop(crowd);
-    });
+    attack_with_files(
+        16,
+        Some(100),
+        |_| {},
+        async |scene| {
+            let mut crowd = Vec::new();
+            for _ in 0..200 {
+                crowd.push(Wire::connect(scene.address).await);
+            }
+            scene.innocents_work().await;
+            drop(crowd);
+        },
+    );
 }
 
 #[test]
 fn a_storm_of_reconnects_is_weathered() {
-    attack(32, |_| {}, async |scene| {
-        let address = scene.address;
-        let storm = (0..8).map(|index| {
-            tokio::spawn(async move {
-                for attempt in 1..=150 {
-                    let mut wire = Wire::upgraded(address).await;
-                    wire.say(&hello("doc", &format!("storm-{index}-0123456789abcdef"), attempt)).await;
-                    // Some wait for the answer, some are gone before.
-                    if attempt % 3 == 0 {
-                        wire.until("hello_ack").await;
+    attack(
+        32,
+        |_| {},
+        async |scene| {
+            let address = scene.address;
+            let storm = (0..8).map(|index| {
+                tokio::spawn(async move {
+                    for attempt in 1..=150 {
+                        let mut wire = Wire::upgraded(address).await;
+                        wire.say(&hello("doc", &format!("storm-{index}-0123456789abcdef"), attempt)).await;
+                        // Some wait for the answer, some are gone before.
+                        if attempt % 3 == 0 {
+                            wire.until("hello_ack").await;
+                        }
+                        if attempt % 2 == 0 {
+                            wire.reset();
+                        }
                     }
-                    if attempt % 2 == 0 {
-                        wire.reset();
-                    }
-                }
-            })
-        });
-        let storm: Vec<_> = storm.collect();
-        scene.innocents_work().await;
-        for wave in storm {
-            wave.await.unwrap();
-        }
-    });
+                })
+            });
+            let storm: Vec<_> = storm.collect();
+            scene.innocents_work().await;
+            for wave in storm {
+                wave.await.unwrap();
+            }
+        },
+    );
 }

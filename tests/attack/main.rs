@@ -13,4 +13,5 @@ mod operations;
 mod scene;
 mod server;
 mod sessions;
+mod torture;
 mod wire;

@@ -44,15 +44,19 @@ impl Gauge {
         self.budget.load(Ordering::Relaxed) == 0
     }
 
-    /// Reads until the peer's end and throws it away. For a peer whose frames cannot be read on, because one is too big
-    /// or broken: it gets to our close frame only when it has got rid of its own.
+    /// For a peer whose frames cannot be read on, because one is too big or broken: it gets to our close frame only when
+    /// it has got rid of its own.
     pub(super) async fn drain(&self) {
-        let mut waste = [0_u8; 4096];
-        // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
-        let mut read =
-            |cx: &mut Context<'_>| retry(|| self.stream.poll_read_ready(cx), || self.stream.try_read(&mut waste));
-        while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
+        drain(&self.stream).await;
     }
+}
+
+/// Reads until the peer's end and throws it away.
+async fn drain(stream: &TcpStream) {
+    let mut waste = [0_u8; 4096];
+    // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
+    let mut read = |cx: &mut Context<'_>| retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut waste));
+    while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
 }
 
 /// The stream.
@@ -151,7 +155,6 @@ mod tests {
     use std::io::Write;
 
     use tokio::net::TcpListener;
-    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -162,13 +165,11 @@ mod tests {
         SockRef::from(&listener).set_recv_buffer_size(4 << 20).unwrap();
         let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let (_socket, gauge) = Socket::new(stream, permit, Count::default());
         // All of it is there before the first byte is read: reading never waits.
         sender.write_all(&[b' '; 2 << 20]).unwrap();
         drop(sender);
         let mut turns_of_others = 0;
-        let drain = gauge.drain();
+        let drain = drain(&stream);
         tokio::pin!(drain);
         loop {
             tokio::select! {

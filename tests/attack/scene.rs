@@ -16,7 +16,7 @@ use collab_engine::server::Config;
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::server::{Process, data, serve};
 
@@ -31,6 +31,12 @@ const TYPING: Duration = Duration::from_millis(10);
 
 /// What each innocent types, one character at a time. Attackers write nothing of this.
 const TYPED: [char; 2] = ['α', 'β'];
+
+/// How many edits of each innocent precede the attack, so that what follows can be compared; set to measure.
+const QUIET: &str = "COLLAB_ATTACK_QUIET";
+
+/// How long one edit took to be acknowledged, and when that was.
+type Waits = Vec<(Instant, Duration)>;
 
 /// A server with two innocents at work, and what the attack says of itself.
 pub(crate) struct Scene {
@@ -47,6 +53,14 @@ impl Scene {
             let now = *done.borrow();
             let worked = timeout(PATIENCE, done.wait_for(|done| *done >= now + 2)).await;
             worked.expect("the innocents get on with their work").unwrap();
+        }
+    }
+
+    /// Lets the innocents work for a while, if that is asked for.
+    async fn be_quiet(&self) {
+        let edits = std::env::var(QUIET).ok().and_then(|edits| edits.parse().ok()).unwrap_or(0);
+        for done in &self.done {
+            timeout(PATIENCE, done.clone().wait_for(|done| *done >= edits)).await.unwrap().unwrap();
         }
     }
 
@@ -91,16 +105,20 @@ pub(crate) fn attack_with_files<F: AsyncFnOnce(&mut Scene)>(
     let server = Process::start(name, &data, files);
     let mut scene = Scene { address: server.address, done: Vec::new(), legal: BTreeMap::new() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (text, typed) = runtime.block_on(async {
+    let (text, typed, waits) = runtime.block_on(async {
         let innocents = Innocents::begin(&mut scene).await;
         scene.innocents_work().await;
+        scene.be_quiet().await;
+        let begun = Instant::now();
         run(&mut scene).await;
+        let over = Instant::now();
         scene.innocents_work().await;
-        innocents.end(scene.address).await
+        let (text, typed, waits) = innocents.end(scene.address).await;
+        (text, typed, in_words(&waits, begun, over))
     });
     drop(runtime);
     let peak_kb = server.peak_kb();
-    println!("{name}: at most {} MB of {memory_mb} MB; {typed:?} edits", peak_kb / 1024);
+    println!("{name}: at most {} MB of {memory_mb} MB; {waits}", peak_kb / 1024);
     server.stop();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "something lies beside the data");
     judge_log(&data, &scene.legal, typed, &text);
@@ -111,7 +129,7 @@ pub(crate) fn attack_with_files<F: AsyncFnOnce(&mut Scene)>(
 struct Innocents {
     clients: Vec<Client>,
     is_over: Arc<AtomicBool>,
-    typing: Vec<JoinHandle<u64>>,
+    typing: Vec<JoinHandle<Waits>>,
 }
 
 impl Innocents {
@@ -128,12 +146,14 @@ impl Innocents {
         innocents
     }
 
-    /// Ends the work; answers the text that all agree on, and how many characters each has typed.
-    async fn end(self, address: SocketAddr) -> (String, [u64; 2]) {
+    /// Ends the work; answers the text that all agree on, how many characters each has typed, and how long each took.
+    async fn end(self, address: SocketAddr) -> (String, [u64; 2], Waits) {
         self.is_over.store(true, Ordering::Relaxed);
-        let mut typed = [0; 2];
+        let (mut typed, mut waits) = ([0; 2], Waits::new());
         for (typed, task) in typed.iter_mut().zip(self.typing) {
-            *typed = timeout(PATIENCE, task).await.expect("the last edit is durable").unwrap();
+            let own = timeout(PATIENCE, task).await.expect("the last edit is durable").unwrap();
+            *typed = own.len() as u64;
+            waits.extend(own);
         }
         for client in &self.clients {
             timeout(PATIENCE, client.settled()).await.expect("the innocents come to rest").unwrap();
@@ -151,7 +171,7 @@ impl Innocents {
         for (character, typed) in TYPED.into_iter().zip(typed) {
             assert_eq!(text.chars().filter(|other| *other == character).count() as u64, typed);
         }
-        (text, typed)
+        (text, typed, waits)
     }
 }
 
@@ -161,18 +181,36 @@ async fn join(address: SocketAddr, prefix: &str) -> Client {
 }
 
 /// Types one character after the other, each when the one before is durable.
-async fn type_on(client: Client, character: char, is_over: Arc<AtomicBool>, done: watch::Sender<u64>) -> u64 {
+async fn type_on(client: Client, character: char, is_over: Arc<AtomicBool>, done: watch::Sender<u64>) -> Waits {
     let mut pause = interval(TYPING);
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waits = Waits::new();
     while !is_over.load(Ordering::Relaxed) {
         pause.tick().await;
+        let begun = Instant::now();
         let edited = client.with(move |editor| editor.insert(editor.len(), &character.to_string())).await;
         edited.unwrap().unwrap();
         client.sync().await.unwrap();
-        done.send_modify(|done| *done += 1);
+        waits.push((begun, begun.elapsed()));
+        done.send_replace(waits.len() as u64);
     }
-    let typed = *done.borrow();
-    typed
+    waits
+}
+
+/// How long the innocents waited before the attack and during it. Told, never judged.
+fn in_words(waits: &Waits, begun: Instant, over: Instant) -> String {
+    let of = |is_counted: &dyn Fn(Instant) -> bool| {
+        let mut waits: Vec<Duration> = waits.iter().filter(|(at, _)| is_counted(*at)).map(|(_, wait)| *wait).collect();
+        waits.sort();
+        let at = |percent: usize| waits.get((waits.len() * percent / 100).min(waits.len().saturating_sub(1)));
+        format!(
+            "{} edits, p50 {:.1?}, p99 {:.1?}",
+            waits.len(),
+            at(50).unwrap_or(&Duration::ZERO),
+            at(99).unwrap_or(&Duration::ZERO)
+        )
+    };
+    format!("before: {}; during: {}", of(&|at| at < begun), of(&|at| (begun..over).contains(&at)))
 }
 
 /// Reads the store as the server left it.

@@ -25,6 +25,10 @@ fn who_does_not_begin_with_hello_is_refused() {
                 (json!({"type": "hello_ack", "doc_id": DOC, "server_seq": 0}), "malformed"),
                 (json!({"type": "hello", "doc_id": DOC, "client_id": "root"}), "malformed"),
                 (json!({"type": "hello", "doc_id": DOC, "client_id": "x", "last_seen_server_seq": -1}), "malformed"),
+                (
+                    json!({"type": "hello", "doc_id": DOC, "client_id": "x", "protocol": {"min": 3, "max": 9}}),
+                    "unsupported_version",
+                ),
             ];
             for (message, reason) in cases {
                 let mut wire = Wire::upgraded(scene.address).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use collab_engine::protocol::codec::{DEPTH_MAX, ENVELOPE_BYTES_MAX, FEATURES, KEYS_MAX, decode_client, decode_server};
 use collab_engine::protocol::limits::Limits;
@@ -9,11 +10,17 @@ use collab_engine::protocol::message::Version;
 use collab_engine::protocol::reject::{CloseCode, Reject, Retry};
 
 const PROTOCOL: &str = include_str!("../docs/protocol.md");
+const OPERATIONS: &str = include_str!("../docs/operations.md");
+const TESTING: &str = include_str!("../docs/testing.md");
 
 /// The rows of the table whose heading begins with `heading`, without the heading and the line under it.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    table_in(PROTOCOL, heading)
+}
+
+fn table_in(document: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
-    let lines = PROTOCOL.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let lines = document.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
     let rows: Vec<_> = lines.take_while(|line| line.starts_with('|')).map(cells).collect();
     assert!(!rows.is_empty(), "no table begins with {heading:?}");
     rows
@@ -64,6 +71,52 @@ fn every_limit_is_in_the_table_with_its_default() {
     let documented: BTreeSet<_> =
         table("| limit | default |").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
     assert_eq!(documented, known);
+}
+
+/// Every option that `collab-engine serve --help` names, with its environment variable and its default.
+fn options() -> Vec<Vec<String>> {
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_collab-engine")).args(["serve", "--help"]).env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let is_option = |line: &&str| line.trim_start().trim_start_matches("-h, ").starts_with("--");
+    let names = help.lines().filter(is_option).map(|line| line.trim_start().split(' ').next().unwrap_or_default());
+    let blocks = help.split("\n      --").skip(1);
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let between = |block: &str, begin: &str, end: char| {
+        code(block.split(begin).nth(1).and_then(|rest| rest.split(end).next()).unwrap_or_default())
+    };
+    let options = names.filter(|name| *name != "-h,").zip(blocks);
+    options
+        .map(|(name, block)| vec![code(name), between(block, "[env: ", '='), between(block, "[default: ", ']')])
+        .collect()
+}
+
+#[test]
+fn every_option_is_in_the_table_with_its_environment_variable_and_default() {
+    let known = options();
+    assert!(known.len() > 30, "only {} options found", known.len());
+    let table = table_in(OPERATIONS, "| option | environment |");
+    let documented: Vec<Vec<String>> =
+        table.iter().map(|row| row[..3].iter().map(|cell| (*cell).to_owned()).collect()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_limit_that_can_be_set_is_in_the_table() {
+    let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).unwrap() else { panic!() };
+    let known: BTreeSet<_> = limits.iter().map(|(name, value)| (format!("`{name}`"), value.to_string())).collect();
+    let documented: BTreeSet<_> =
+        table_in(OPERATIONS, "| limit | default |").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_feature_is_explained() {
+    let begin = PROTOCOL.find("Of the features, ").expect("they are explained");
+    let prose = PROTOCOL[begin..].split("\n\n").next().unwrap();
+    for feature in FEATURES {
+        assert!(prose.contains(&format!("`{feature}`")), "{feature}");
+    }
 }
 
 #[test]
@@ -173,4 +226,46 @@ fn every_example_is_a_message() {
     let all =
         ["hello", "hello_ack", "op", "op_echo", "resync", "ack", "error", "sync", "synced", "ins", "del", "batch"];
     assert_eq!(kinds, all.into_iter().map(str::to_owned).collect());
+}
+
+/// The text of every file below the folders that hold tests, and the names of the files.
+fn tests(folder: &Path, texts: &mut String, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be listed").path();
+        let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() && !["node_modules", "dist"].contains(&name.as_str()) => tests(&path, texts, names),
+            Some("rs" | "ts") => *texts += &std::fs::read_to_string(&path).expect("sources are text"),
+            Some("json") => drop(names.insert(name)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_hostile_input_is_shown_by_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut texts, mut names) = (String::new(), BTreeSet::new());
+    for folder in ["src", "tests", "client/tests", "client/browser", "conformance/transcripts", "conformance/clients"] {
+        tests(&root.join(folder), &mut texts, &mut names);
+    }
+    let is_there = |test: &str| {
+        texts.contains(&format!("fn {test}("))
+            || texts.contains(&format!("(\"{test}\","))
+            || names.contains(&format!("{test}.json"))
+            || (test.contains('/') && root.join(test).is_file())
+    };
+    let section = TESTING.split("## Hostile input\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut inputs = Vec::new();
+    for line in section.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [input, _, answer, shown] = cells[..] else { continue };
+        let Some(number) = input.strip_prefix(|section: char| section.is_ascii_uppercase()) else { continue };
+        assert!(!answer.is_empty(), "{input}: nothing is said to come of it");
+        let shown: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!shown.is_empty(), "{input}: nothing shows it");
+        shown.iter().for_each(|test| assert!(is_there(test), "{input}: there is no test `{test}`"));
+        inputs.extend(number.parse::<u32>());
+    }
+    assert_eq!(inputs, (1..=44).chain(51..=54).collect::<Vec<_>>());
 }

@@ -11,6 +11,7 @@ use collab_engine::protocol::reject::{CloseCode, Reject, Retry};
 
 const PROTOCOL: &str = include_str!("../docs/protocol.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
+const TESTING: &str = include_str!("../docs/testing.md");
 
 /// The rows of the table whose heading begins with `heading`, without the heading and the line under it.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
@@ -225,4 +226,46 @@ fn every_example_is_a_message() {
     let all =
         ["hello", "hello_ack", "op", "op_echo", "resync", "ack", "error", "sync", "synced", "ins", "del", "batch"];
     assert_eq!(kinds, all.into_iter().map(str::to_owned).collect());
+}
+
+/// The text of every file below the folders that hold tests, and the names of the files.
+fn tests(folder: &Path, texts: &mut String, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be listed").path();
+        let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path.is_dir() && !["node_modules", "dist"].contains(&name.as_str()) => tests(&path, texts, names),
+            Some("rs" | "ts") => *texts += &std::fs::read_to_string(&path).expect("sources are text"),
+            Some("json") => drop(names.insert(name)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_hostile_input_is_shown_by_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut texts, mut names) = (String::new(), BTreeSet::new());
+    for folder in ["src", "tests", "client/tests", "client/browser", "conformance/transcripts", "conformance/clients"] {
+        tests(&root.join(folder), &mut texts, &mut names);
+    }
+    let is_there = |test: &str| {
+        texts.contains(&format!("fn {test}("))
+            || texts.contains(&format!("(\"{test}\","))
+            || names.contains(&format!("{test}.json"))
+            || (test.contains('/') && root.join(test).is_file())
+    };
+    let section = TESTING.split("## Hostile input\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut inputs = Vec::new();
+    for line in section.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [input, _, answer, shown] = cells[..] else { continue };
+        let Some(number) = input.strip_prefix(|section: char| section.is_ascii_uppercase()) else { continue };
+        assert!(!answer.is_empty(), "{input}: nothing is said to come of it");
+        let shown: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!shown.is_empty(), "{input}: nothing shows it");
+        shown.iter().for_each(|test| assert!(is_there(test), "{input}: there is no test `{test}`"));
+        inputs.extend(number.parse::<u32>());
+    }
+    assert_eq!(inputs, (1..=44).chain(51..=54).collect::<Vec<_>>());
 }

@@ -28,7 +28,7 @@ mod error;
 mod history;
 mod http;
 mod link;
-mod load;
+pub(crate) mod load;
 mod metrics;
 mod origin;
 mod pace;

@@ -2,6 +2,7 @@
 //! for the rate at which it is read. That holds here, below HTTP and WebSockets, so that nothing gets around it: heads,
 //! fragments and pings are bytes as well.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -63,14 +64,9 @@ impl Gauge {
 /// Reads until the peer's end and throws it away.
 pub(super) async fn drain(stream: &TcpStream) {
     let mut waste = [0_u8; 4096];
-    while stream.readable().await.is_ok() {
-        match stream.try_read(&mut waste) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
+    // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
+    let mut read = |cx: &mut Context<'_>| retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut waste));
+    while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
 }
 
 /// A connection's shares of what is allowed; given back when it ends.
@@ -206,5 +202,37 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(SockRef::from(&self.gauge.stream).shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whoever sends faster than it is read never lets the reading wait, and must not keep its thread for itself.
+    #[tokio::test]
+    async fn throwing_away_leaves_time_for_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(4 << 20).unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        // All of it is there before the first byte is read: reading never waits.
+        sender.write_all(&[b' '; 2 << 20]).unwrap();
+        drop(sender);
+        let mut turns_of_others = 0;
+        let drain = drain(&stream);
+        tokio::pin!(drain);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut drain => break,
+                () = tokio::task::yield_now() => turns_of_others += 1,
+            }
+        }
+        assert!(turns_of_others > 1, "{turns_of_others}");
     }
 }

@@ -138,16 +138,24 @@ pub struct Content {
 }
 
 /// [`Content`] as plain data: what a snapshot holds.
-#[derive(Serialize, Deserialize)]
-struct ContentState {
-    document: DocumentState,
-    head: ServerSeq,
-    highest: Lamport,
-    epoch: Epoch,
-    clients: BTreeMap<ReplicaId, ClientRecord>,
-    window: Vec<(WindowKey, ServerSeq)>,
-    terms: VecDeque<(Term, ServerSeq)>,
-    waiting_of: BTreeMap<Edit, ReplicaId>,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentState {
+    /// The text and what waits.
+    pub document: DocumentState,
+    /// The last number.
+    pub head: ServerSeq,
+    /// The largest Lamport value ever minted here.
+    pub highest: Lamport,
+    /// Generation of the ids.
+    pub epoch: Epoch,
+    /// One record per client that ever had an operation accepted.
+    pub clients: BTreeMap<ReplicaId, ClientRecord>,
+    /// The last version 1 messages and their numbers, oldest first.
+    pub window: Vec<(WindowKey, ServerSeq)>,
+    /// Each term with its first number, oldest first.
+    pub terms: VecDeque<(Term, ServerSeq)>,
+    /// Who asked for each edit that waits.
+    pub waiting_of: BTreeMap<Edit, ReplicaId>,
 }
 
 /// Version of the snapshot encoding, its first byte.
@@ -205,11 +213,11 @@ impl Content {
         after.checked_sub(1).map(|index| self.terms[index].0)
     }
 
-    /// The content as the bytes of a snapshot.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The content as plain data.
+    pub fn state(&self) -> ContentState {
         let is_kept = |_: &ServerSeq| !mutated!(SnapshotWithoutWindow);
         let numbered = |key: &WindowKey| Some((key.clone(), self.window.number_of(key).filter(is_kept)?));
-        let state = ContentState {
+        ContentState {
             document: self.document.state(),
             head: self.head,
             highest: self.highest,
@@ -218,8 +226,28 @@ impl Content {
             window: self.window.oldest_first.iter().filter_map(numbered).collect(),
             terms: if mutated!(SnapshotWithoutTerms) { VecDeque::new() } else { self.terms.clone() },
             waiting_of: if mutated!(SnapshotWithoutWhoWaits) { BTreeMap::new() } else { self.waiting_of.clone() },
-        };
-        encode_versioned(&state, SNAPSHOT_FORMAT)
+        }
+    }
+
+    /// The content that [`Content::state`] wrote down.
+    ///
+    /// # Errors
+    /// [`Violation`] says why nothing can have this state.
+    pub fn from_state(state: ContentState) -> Result<Self, Violation> {
+        let document = Document::from_state(&state.document)?;
+        let mut window = Window::default();
+        for (key, server_seq) in state.window {
+            window.push(key, server_seq, usize::MAX);
+        }
+        let ContentState { head, highest, epoch, clients, terms, waiting_of, .. } = state;
+        let content = Self { document, head, highest, epoch, clients, window, terms, waiting_of };
+        content.check()?;
+        Ok(content)
+    }
+
+    /// The content as the bytes of a snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_versioned(&self.state(), SNAPSHOT_FORMAT)
     }
 
     /// Reads what [`Content::encode`] wrote.
@@ -227,17 +255,8 @@ impl Content {
     /// # Errors
     /// [`DecodeError`] says what is wrong; nothing in the bytes can make it panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let state: ContentState = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
-        let broken = |violation: Violation| DecodeError::Broken(violation.to_string());
-        let document = Document::from_state(&state.document).map_err(broken)?;
-        let mut window = Window::default();
-        for (key, server_seq) in state.window {
-            window.push(key, server_seq, usize::MAX);
-        }
-        let ContentState { head, highest, epoch, clients, terms, waiting_of, .. } = state;
-        let content = Self { document, head, highest, epoch, clients, window, terms, waiting_of };
-        content.check().map_err(broken)?;
-        Ok(content)
+        let state = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
+        Self::from_state(state).map_err(|violation| DecodeError::Broken(violation.to_string()))
     }
 
     /// Checks the content itself.

@@ -15,6 +15,8 @@ pub mod document;
 pub mod id;
 pub mod invariants;
 pub mod op;
+#[cfg(feature = "server")]
+pub mod operator;
 pub mod oplog;
 pub mod protocol;
 mod ranges;

@@ -1,8 +1,9 @@
 //! Named single faults of the core and of the store, each of which the models must notice.
 //!
 //! A use in the core is one line: `mutated!(Name)` is the literal `false` unless the feature `mutants` is on, so what
-//! ships holds none of this. With the feature on it is true while that mutant is active on the calling thread. The
-//! command `collab-model mutants` activates one after the other, and shows which property each of them breaks.
+//! ships holds none of this. With the feature on it is true while that mutant is active on the calling thread, or for
+//! good in the whole process. The command `collab-model mutants` activates one after the other, and shows which property
+//! each of them breaks; `collab-model layers` asks of whole servers and clients what notices that they are broken.
 
 /// Whether a mutant is active: a place in the code where it would differ.
 #[cfg(not(feature = "mutants"))]
@@ -22,11 +23,12 @@ macro_rules! mutated {
 #[cfg(feature = "mutants")]
 pub(crate) use switch::is_active;
 #[cfg(feature = "mutants")]
-pub use switch::{Mutant, activate};
+pub use switch::{Mutant, activate, activate_for_good};
 
 #[cfg(feature = "mutants")]
 mod switch {
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     macro_rules! mutants {
         ($(#[doc = $fault:literal] $name:ident in $place:literal;)+) => {
@@ -304,7 +306,16 @@ mod switch {
         ACTIVE.set(mutant);
     }
 
+    /// Of every thread, those that are still to come included.
+    static FOR_GOOD: OnceLock<Mutant> = OnceLock::new();
+
+    /// Makes a mutant active on every thread of this process, as long as it lives: for a server or a client that is to
+    /// be judged from outside, whose threads are its own business. The first call counts.
+    pub fn activate_for_good(mutant: Mutant) {
+        FOR_GOOD.get_or_init(|| mutant);
+    }
+
     pub(crate) fn is_active(mutant: Mutant) -> bool {
-        ACTIVE.get() == Some(mutant)
+        ACTIVE.get() == Some(mutant) || FOR_GOOD.get() == Some(&mutant)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use collab_engine::protocol::codec::{DEPTH_MAX, ENVELOPE_BYTES_MAX, FEATURES, KEYS_MAX, decode_client, decode_server};
 use collab_engine::protocol::limits::Limits;
@@ -9,12 +10,17 @@ use collab_engine::protocol::message::Version;
 use collab_engine::protocol::reject::{CloseCode, Reject, Retry};
 
 const PROTOCOL: &str = include_str!("../docs/protocol.md");
+const OPERATIONS: &str = include_str!("../docs/operations.md");
 const TESTING: &str = include_str!("../docs/testing.md");
 
 /// The rows of the table whose heading begins with `heading`, without the heading and the line under it.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    table_in(PROTOCOL, heading)
+}
+
+fn table_in(document: &'static str, heading: &str) -> Vec<Vec<&'static str>> {
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
-    let lines = PROTOCOL.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let lines = document.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
     let rows: Vec<_> = lines.take_while(|line| line.starts_with('|')).map(cells).collect();
     assert!(!rows.is_empty(), "no table begins with {heading:?}");
     rows
@@ -65,6 +71,52 @@ fn every_limit_is_in_the_table_with_its_default() {
     let documented: BTreeSet<_> =
         table("| limit | default |").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
     assert_eq!(documented, known);
+}
+
+/// Every option that `collab-engine serve --help` names, with its environment variable and its default.
+fn options() -> Vec<Vec<String>> {
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_collab-engine")).args(["serve", "--help"]).env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let is_option = |line: &&str| line.trim_start().trim_start_matches("-h, ").starts_with("--");
+    let names = help.lines().filter(is_option).map(|line| line.trim_start().split(' ').next().unwrap_or_default());
+    let blocks = help.split("\n      --").skip(1);
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let between = |block: &str, begin: &str, end: char| {
+        code(block.split(begin).nth(1).and_then(|rest| rest.split(end).next()).unwrap_or_default())
+    };
+    let options = names.filter(|name| *name != "-h,").zip(blocks);
+    options
+        .map(|(name, block)| vec![code(name), between(block, "[env: ", '='), between(block, "[default: ", ']')])
+        .collect()
+}
+
+#[test]
+fn every_option_is_in_the_table_with_its_environment_variable_and_default() {
+    let known = options();
+    assert!(known.len() > 30, "only {} options found", known.len());
+    let table = table_in(OPERATIONS, "| option | environment |");
+    let documented: Vec<Vec<String>> =
+        table.iter().map(|row| row[..3].iter().map(|cell| (*cell).to_owned()).collect()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_limit_that_can_be_set_is_in_the_table() {
+    let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).unwrap() else { panic!() };
+    let known: BTreeSet<_> = limits.iter().map(|(name, value)| (format!("`{name}`"), value.to_string())).collect();
+    let documented: BTreeSet<_> =
+        table_in(OPERATIONS, "| limit | default |").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_feature_is_explained() {
+    let begin = PROTOCOL.find("Of the features, ").expect("they are explained");
+    let prose = PROTOCOL[begin..].split("\n\n").next().unwrap();
+    for feature in FEATURES {
+        assert!(prose.contains(&format!("`{feature}`")), "{feature}");
+    }
 }
 
 #[test]

@@ -15,21 +15,21 @@ use crate::peer::{Heard, Socket, Window, join, name, text, typing};
 use crate::rig::{Cpu, Kind, Server, scratch};
 
 /// Operations before the first that counts, of each writer.
-const WARM_UP: u64 = 20;
+pub(crate) const WARM_UP: u64 = 20;
 
 /// When each operation was sent or was due, in ns since the begin, by writer and number.
-struct Times {
+pub(crate) struct Times {
     begun: Instant,
     since: Vec<Vec<AtomicU64>>,
 }
 
 impl Times {
-    fn new(writers: usize, operations: u64) -> Self {
+    pub(crate) fn new(writers: usize, operations: u64) -> Self {
         let times = || (0..=operations).map(|_| AtomicU64::new(0)).collect();
         Self { begun: Instant::now(), since: (0..writers).map(|_| times()).collect() }
     }
 
-    fn set(&self, writer: usize, number: u64, at: Instant) {
+    pub(crate) fn set(&self, writer: usize, number: u64, at: Instant) {
         let nanoseconds = at.duration_since(self.begun).as_nanos() as u64;
         self.since[writer][number as usize].store(nanoseconds, Ordering::Release);
     }
@@ -41,19 +41,19 @@ impl Times {
 }
 
 /// Latencies in ns.
-struct Latencies {
+pub(crate) struct Latencies {
     own: Histogram<u64>,
     others: Histogram<u64>,
 }
 
 impl Latencies {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let empty = || Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
         Self { own: empty(), others: empty() }
     }
 
     /// Takes an echo that `listener` has just received.
-    fn take(&mut self, listener: usize, echo: &Heard<'_>, times: &Times) {
+    pub(crate) fn take(&mut self, listener: usize, echo: &Heard<'_>, times: &Times) {
         if echo.number <= WARM_UP {
             return;
         }
@@ -64,6 +64,13 @@ impl Latencies {
     fn add(&mut self, other: &Self) {
         self.own.add(&other.own).unwrap();
         self.others.add(&other.others).unwrap();
+    }
+
+    /// Median, 99th percentile and longest at the writer.
+    pub(crate) fn own_cells(&self) -> String {
+        let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        let [p50, p99] = [0.5, 0.99].map(|quantile| ms(self.own.value_at_quantile(quantile)));
+        format!("{p50:.2} | {p99:.2} | {:.2}", ms(self.own.max()))
     }
 
     fn cells(&self) -> String {

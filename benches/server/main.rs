@@ -3,6 +3,7 @@
 //! The server has a runtime of its own in this process, so that its CPU time and that of the load can be told apart.
 #![allow(missing_docs, clippy::unwrap_used)] // A benchmark may panic.
 
+mod attack;
 mod growth;
 mod joining;
 mod latency;
@@ -27,6 +28,9 @@ fn main() {
     // Spawned, because what is merely blocked on runs on this thread and not on one of the load's.
     if is_wanted("latency") {
         load.block_on(load.spawn(latency::measure())).unwrap();
+    }
+    if is_wanted("attack") {
+        load.block_on(load.spawn(attack::measure())).unwrap();
     }
     if is_wanted("throughput") {
         load.block_on(load.spawn(throughput::measure())).unwrap();

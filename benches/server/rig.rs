@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// A running server with the default configuration.
+/// A running server with the default configuration, but no rates: these would be what is measured.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     runtime: Runtime,
@@ -59,8 +59,20 @@ impl Server {
 
     /// One that records into a file, if there is one.
     pub(crate) async fn start_traced(kind: Kind, dir: &Path, trace: Option<&Path>) -> Self {
+        Self::start_with(kind, dir, trace, |_| {}).await
+    }
+
+    /// One whose configuration is changed.
+    pub(crate) async fn start_with(
+        kind: Kind,
+        dir: &Path,
+        trace: Option<&Path>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let observer = trace.map(|path| Arc::new(Recorder::open(path).unwrap()) as Arc<dyn Observer>);
         let mut config = Config::default();
+        (config.limits.messages_per_second_max, config.limits.bytes_per_second_max) = (0, 0);
+        change(&mut config);
         let mut embedded = None;
         let store: Arc<dyn Store> = match kind {
             Kind::Embedded => {

@@ -44,6 +44,13 @@ impl Hooks {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
+    /// A command for each hook.
+    pub(crate) fn by(command: impl Fn(&str) -> Vec<String>) -> Self {
+        let command = |name| Some(command(name));
+        let (reset, restart, kill) = (command("reset"), command("restart"), command("kill"));
+        Self { reset, restart, kill, ready: None, within_s: patience() }
+    }
+
     /// The command of a hook, if the file names one that is not empty.
     pub(crate) fn command(&self, name: &str) -> Option<&[String]> {
         let command = match name {

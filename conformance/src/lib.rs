@@ -3,8 +3,7 @@
 //!
 //! - [`transcript`] and [`step`]: a scenario as it stands in its file; [`check`]: what must be so about it before it is run
 //! - [`pattern`]: what is said about a message, and whether one fits; `operator`, [`value`]: what does not stand for itself
-//! - [`run`]: one scenario against one server; `connection`: its WebSockets
-//!
+//! - [`run`]: one scenario against one server; `connection`: its WebSockets; [`hooks`], [`owner`]: what ends a server
 //! - [`scripted`]: the roles turned, for clients
 //! - [`oracle`]: random sessions, judged by the model
 //!
@@ -19,6 +18,7 @@ pub mod hooks;
 mod operator;
 pub mod oracle;
 pub mod outcome;
+pub mod owner;
 pub mod pattern;
 pub mod protocol;
 mod replica;

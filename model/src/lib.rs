@@ -8,6 +8,8 @@ pub mod commands;
 #[cfg(feature = "drive")]
 pub mod drive;
 pub mod engine;
+#[cfg(feature = "layers")]
+pub mod layers;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod observe;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use collab_model::commands;
+#[cfg(feature = "layers")]
+use collab_model::layers;
 
 /// Exhausting millions of small states is mostly allocation.
 #[global_allocator]
@@ -31,6 +33,14 @@ enum Command {
     Drive(commands::drive::Args),
     #[cfg(feature = "mutants")]
     Mutants(commands::mutants::Args),
+    #[cfg(feature = "layers")]
+    Layers(commands::layers::Args),
+    #[cfg(feature = "layers")]
+    #[command(hide = true)]
+    BrokenServer(layers::broken::ServerArgs),
+    #[cfg(feature = "layers")]
+    #[command(hide = true)]
+    BrokenClient(layers::broken::ClientArgs),
     Reference(commands::reference::Args),
     Observe(commands::observe::Args),
     Validate(commands::validate::Args),
@@ -53,6 +63,14 @@ fn tame_panics() {
     }));
 }
 
+#[cfg(feature = "layers")]
+fn ended(how: &std::io::Result<()>) -> ExitCode {
+    match how {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => commands::refuse(&error.to_string()),
+    }
+}
+
 fn main() -> ExitCode {
     tame_panics();
     match Cli::parse().command {
@@ -66,6 +84,12 @@ fn main() -> ExitCode {
         Command::Drive(args) => commands::drive::run(args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(args),
+        #[cfg(feature = "layers")]
+        Command::Layers(args) => commands::layers::run(args),
+        #[cfg(feature = "layers")]
+        Command::BrokenServer(args) => ended(&args.serve()),
+        #[cfg(feature = "layers")]
+        Command::BrokenClient(args) => ended(&args.obey()),
         Command::Reference(args) => commands::reference::run(args),
         Command::Observe(args) => commands::observe::run(args),
         Command::Validate(args) => commands::validate::run(args),

@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod edit;
+mod limits;
+mod operate;
 mod replay;
 mod serve;
 pub mod trace;
@@ -38,6 +40,18 @@ enum Command {
     /// Type a recorded history into a server over WebSockets, and check what comes of it
     #[command(after_help = replay::EXIT_CODES)]
     Replay(replay::ReplayArgs),
+    /// Check every byte of a store and every document in it, and change nothing
+    #[command(after_help = operate::EXIT_CODES)]
+    Verify(operate::VerifyArgs),
+    /// Write a store down as an archive of JSON lines
+    #[command(after_help = operate::EXIT_CODES)]
+    Export(operate::ExportArgs),
+    /// Make a store of an archive
+    #[command(after_help = operate::EXIT_CODES)]
+    Import(operate::ImportArgs),
+    /// Write the documents of a running server down as an archive
+    #[command(after_help = operate::EXIT_CODES)]
+    Backup(operate::BackupArgs),
 }
 
 const EXIT_CODES: &str = "\
@@ -90,6 +104,10 @@ pub fn main() -> ExitCode {
         Some(Command::Type(args)) => return edit::run_type(&args),
         Some(Command::Watch(args)) => return edit::run_watch(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
+        Some(Command::Verify(args)) => return operate::run_verify(&args),
+        Some(Command::Export(args)) => return operate::run_export(&args),
+        Some(Command::Import(args)) => return operate::run_import(&args),
+        Some(Command::Backup(args)) => return operate::run_backup(&args),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
+use super::limits::{self, LimitArgs};
 use crate::protocol::message::Durability;
 use crate::server::trace::Observer;
 use crate::server::{self, Config, ServerError};
@@ -56,54 +57,6 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-struct LimitArgs {
-    /// Most connections at a time
-    #[arg(long, env = "COLLAB_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
-    connections_max: usize,
-
-    /// Most sessions of one document
-    #[arg(long, env = "COLLAB_SESSIONS_PER_DOCUMENT_MAX", value_name = "COUNT", default_value_t = 2_000)]
-    sessions_per_document_max: usize,
-
-    /// Most documents in memory
-    #[arg(long, env = "COLLAB_DOCUMENTS_MAX", value_name = "COUNT", default_value_t = 10_000)]
-    documents_max: usize,
-
-    /// Largest message, in bytes
-    #[arg(long, env = "COLLAB_MESSAGE_BYTES_MAX", value_name = "BYTES", default_value_t = 1 << 20)]
-    message_bytes_max: u32,
-
-    /// Seconds until a connection must have said hello
-    #[arg(long, env = "COLLAB_HELLO_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    hello_timeout: Duration,
-
-    /// Seconds of silence until a client is asked for a sign of life; it then has as long again
-    #[arg(long, env = "COLLAB_PING_INTERVAL", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    ping_interval: Duration,
-
-    /// Seconds in which a client must take some of what is sent to it
-    #[arg(long, env = "COLLAB_WRITE_TIMEOUT", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    write_timeout: Duration,
-
-    /// Seconds that a document stays in memory when nobody uses it
-    #[arg(long, env = "COLLAB_IDLE_DOCUMENT", value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    idle_document: Duration,
-
-    /// Seconds that a shutdown may take
-    #[arg(long, env = "COLLAB_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    shutdown_timeout: Duration,
-
-    /// Fewest bytes of log between two snapshots of a document
-    #[arg(long, env = "COLLAB_SNAPSHOT_LOG_BYTES", value_name = "BYTES", default_value_t = 1 << 20)]
-    snapshot_log_bytes: u64,
-
-    /// Bytes of log that are kept behind a snapshot, for clients that come back
-    #[arg(long, env = "COLLAB_LOG_TAIL_BYTES", value_name = "BYTES", default_value_t = 1 << 20)]
-    log_tail_bytes: u64,
-}
-
-#[derive(Debug, Args)]
 #[command(next_help_heading = "Logging")]
 struct LogArgs {
     /// How log lines look; they go to standard error
@@ -129,21 +82,11 @@ enum LogFormat {
     Json,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let is_sensible = (0.001..=86_400.0 * 365.0).contains(&seconds);
-    if is_sensible {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("must be above 0 and at most a year".to_owned())
-    }
-}
-
 /// Serves until a signal.
 pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
     start_log(&args.log)?;
-    let config = config(args);
-    config.check().map_err(Failure::usage)?;
+    let mut config = config(args).map_err(Failure::usage)?;
+    limits::make_room(&mut config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -164,28 +107,16 @@ fn start_log(args: &LogArgs) -> Result<(), Failure> {
     started.map_err(|error| Failure::internal(format!("cannot start the log: {error}")))
 }
 
-fn config(args: &ServeArgs) -> Config {
+fn config(args: &ServeArgs) -> Result<Config, String> {
     let mut config = Config::default();
-    let limits = &args.limits;
     config.durability = match args.store {
         StoreKind::Embedded => Durability::Disk,
         StoreKind::Memory => Durability::Memory,
     };
     config.allow_origins = args.allow_origin.iter().filter(|origin| !origin.is_empty()).cloned().collect();
-    config.connections_max = limits.connections_max;
-    config.sessions_per_document_max = limits.sessions_per_document_max;
-    config.documents_max = limits.documents_max;
-    config.limits.message_bytes_max = limits.message_bytes_max;
-    config.document_queue_bytes_max = config.document_queue_bytes_max.max(limits.message_bytes_max as usize);
-    config.timeouts.hello = limits.hello_timeout;
-    config.timeouts.ping = limits.ping_interval;
-    config.timeouts.pong = limits.ping_interval;
-    config.timeouts.write = limits.write_timeout;
-    config.timeouts.idle_document = limits.idle_document;
-    config.timeouts.shutdown = limits.shutdown_timeout;
-    config.snapshots.log_bytes_min = limits.snapshot_log_bytes;
-    config.snapshots.log_tail_bytes = limits.log_tail_bytes;
-    config
+    args.limits.apply(&mut config)?;
+    config.check()?;
+    Ok(config)
 }
 
 async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failure> {

@@ -41,6 +41,10 @@ pub struct Limits {
     pub ring_bytes_max: u32,
     /// Most answers that one session may have waiting; while they are full, it is not read.
     pub answers_max: u32,
+    /// Most messages of one session that are read in a second, and at once; what is over waits unread. 0: any number.
+    pub messages_per_second_max: u32,
+    /// Most bytes of one connection that are read in a second, and at once; what is over waits unread. 0: any number.
+    pub bytes_per_second_max: u32,
 }
 
 impl Default for Limits {
@@ -63,6 +67,8 @@ impl Default for Limits {
             ring_entries_max: 8192,
             ring_bytes_max: 4 << 20,
             answers_max: 512,
+            messages_per_second_max: 1000,
+            bytes_per_second_max: 1 << 20,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What an operator may set. Every bound has a default that suits one machine and a few thousand writers.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::protocol::limits::Limits;
@@ -17,18 +19,35 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Most connections at a time; beyond it, 503.
     pub connections_max: usize,
+    /// What one address may do.
+    pub addresses: AddressLimits,
     /// Most sessions of one document; beyond it, `overloaded` and 1013.
     pub sessions_per_document_max: usize,
     /// Most documents in memory; beyond it, `overloaded` and 1013.
     pub documents_max: usize,
-    /// Most bytes of messages that wait for a document, and as many again that are accepted and not yet durable.
+    /// Most bytes of messages that wait for a document, or that it has accepted and are not yet durable.
     pub document_queue_bytes_max: usize,
+    /// Most bytes of the same in all documents together.
+    pub queue_bytes_max: usize,
     /// Most bytes of a connection before its `hello` is read. Room for a token, not for an operation.
     pub hello_bytes_max: usize,
     /// How the log is replaced by snapshots.
     pub snapshots: SnapshotPolicy,
     /// Deadlines and pauses.
     pub timeouts: Timeouts,
+}
+
+/// What one address may do: an IPv4 address, or an IPv6 network of 64 bits. Beyond it, 503.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressLimits {
+    /// Most connections at a time; 0 is any number.
+    pub connections_max: usize,
+    /// Most new connections in a second, and at once; 0 is any number.
+    pub connections_per_second_max: u32,
+    /// Addresses that are not counted, because others stand behind them: those of reverse proxies.
+    pub exempt: Vec<IpAddr>,
+    /// Whether connections from this machine are counted: else all of a reverse proxy on it would be one address's.
+    pub is_loopback_counted: bool,
 }
 
 /// When a document's state is stored, and how much of its log is kept behind that.
@@ -75,13 +94,21 @@ impl Default for Config {
             durability: Durability::Disk,
             allow_origins: Vec::new(),
             connections_max: 10_000,
+            addresses: AddressLimits::default(),
             sessions_per_document_max: 2_000,
             documents_max: 10_000,
             document_queue_bytes_max: 8 << 20,
+            queue_bytes_max: 256 << 20,
             hello_bytes_max: 16 << 10,
             snapshots: SnapshotPolicy::default(),
             timeouts: Timeouts::default(),
         }
+    }
+}
+
+impl Default for AddressLimits {
+    fn default() -> Self {
+        Self { connections_max: 500, connections_per_second_max: 50, exempt: Vec::new(), is_loopback_counted: false }
     }
 }
 
@@ -108,6 +135,21 @@ impl Default for Timeouts {
     }
 }
 
+/// From no value that stops everything to any.
+const AT_LEAST_1: RangeInclusive<u64> = 1..=u64::MAX;
+
+/// A version 2 id has at least 16 bytes; what an echo says around an operation has room for two names of 128.
+const NAME_BYTES: RangeInclusive<u64> = 16..=128;
+
+/// What the protocol promises to read of a `hello`.
+const HELLO_BYTES_MIN: usize = 4096;
+
+/// More than any machine has, and less than a semaphore counts to.
+const QUEUE_BYTES_MAX: usize = 1 << 48;
+
+/// Most connections that can be waited for at once.
+const CONNECTIONS_MAX: usize = 1 << 24;
+
 /// Largest `message_bytes_max` that fits a record of the store with room to spare.
 const MESSAGE_BYTES_MAX: u32 = 8 << 20;
 
@@ -117,23 +159,55 @@ impl Config {
     /// # Errors
     /// One sentence that names the setting.
     pub fn check(&self) -> Result<(), String> {
+        check_limits(&self.limits)?;
         let limits = &self.limits;
-        if !(1024..=MESSAGE_BYTES_MAX).contains(&limits.message_bytes_max) {
-            return Err(format!("message_bytes_max must be between 1024 and {MESSAGE_BYTES_MAX}"));
-        }
-        if limits.answers_max == 0 || limits.inflight_max == 0 {
-            return Err("answers_max and inflight_max must be at least 1".to_owned());
-        }
         if self.connections_max == 0 || self.sessions_per_document_max == 0 || self.documents_max == 0 {
             return Err("the numbers of connections, sessions and documents must be at least 1".to_owned());
         }
+        if self.connections_max > CONNECTIONS_MAX {
+            return Err(format!("connections_max must be at most {CONNECTIONS_MAX}"));
+        }
         if self.document_queue_bytes_max < limits.message_bytes_max as usize {
             return Err("document_queue_bytes_max must not be below message_bytes_max".to_owned());
+        }
+        if self.queue_bytes_max < self.document_queue_bytes_max {
+            return Err("queue_bytes_max must not be below document_queue_bytes_max".to_owned());
+        }
+        if self.queue_bytes_max > QUEUE_BYTES_MAX {
+            return Err(format!("queue_bytes_max must be at most {QUEUE_BYTES_MAX}"));
+        }
+        if self.hello_bytes_max < HELLO_BYTES_MIN {
+            return Err(format!("hello_bytes_max must be at least {HELLO_BYTES_MIN}"));
+        }
+        // Else whoever keeps to the rate would be taken for one that stops in the middle of a message.
+        let whole_message = f64::from(limits.message_bytes_max) / f64::from(limits.bytes_per_second_max);
+        let patience = self.timeouts.ping + self.timeouts.pong;
+        if limits.bytes_per_second_max > 0 && whole_message > patience.as_secs_f64() {
+            return Err("bytes_per_second_max must bring message_bytes_max within the time for a message".to_owned());
         }
         match self.allow_origins.iter().find(|origin| !is_origin(origin)) {
             Some(origin) => Err(format!("`{origin}` is no origin; an example of one: https://app.example:8443")),
             None => Ok(()),
         }
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), String> {
+    let ranges = [
+        ("message_bytes_max", u64::from(limits.message_bytes_max), 1024..=u64::from(MESSAGE_BYTES_MAX)),
+        ("name_bytes_max", u64::from(limits.name_bytes_max), NAME_BYTES),
+        ("op_count_max", u64::from(limits.op_count_max), AT_LEAST_1),
+        ("batch_edits_max", u64::from(limits.batch_edits_max), AT_LEAST_1),
+        ("inflight_max", u64::from(limits.inflight_max), AT_LEAST_1),
+        ("lamport_jump_max", limits.lamport_jump_max, AT_LEAST_1),
+        ("terms_max", u64::from(limits.terms_max), AT_LEAST_1),
+        ("ring_entries_max", u64::from(limits.ring_entries_max), AT_LEAST_1),
+        ("answers_max", u64::from(limits.answers_max), AT_LEAST_1),
+    ];
+    match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
+        Some((name, _, range)) if *range == AT_LEAST_1 => Err(format!("{name} must be at least 1")),
+        Some((name, _, range)) => Err(format!("{name} must be between {} and {}", range.start(), range.end())),
+        None => Ok(()),
     }
 }
 

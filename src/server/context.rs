@@ -39,6 +39,8 @@ pub(super) struct Context {
     pub(super) health: watch::Receiver<bool>,
     pub(super) stage: watch::Receiver<Stage>,
     pub(super) hooks: Hooks,
+    /// Free bytes of the queues of all documents together.
+    pub(super) queue_bytes: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     sessions: AtomicU64,
     instances: AtomicU64,
@@ -56,6 +58,7 @@ impl Context {
         observer: Option<Arc<dyn Observer>>,
     ) -> Self {
         let limits = Arc::new(config.limits.clone());
+        let queue_bytes = Arc::new(Semaphore::new(config.queue_bytes_max));
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let (sessions, instances) = Default::default();
         Self {
@@ -66,6 +69,7 @@ impl Context {
             jobs,
             health,
             stage,
+            queue_bytes,
             reads,
             sessions,
             instances,
@@ -82,6 +86,11 @@ impl Context {
     /// A name that no life of a document in this process has had.
     pub(super) fn next_instance(&self) -> u64 {
         self.instances.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many bytes are in the queues of all documents.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.config.queue_bytes_max - self.queue_bytes.available_permits()
     }
 
     /// Whether anybody is told what happens.

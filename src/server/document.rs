@@ -22,7 +22,7 @@ use super::control::Poke;
 use super::documents::Place;
 use super::error::LoadError;
 use super::history::History;
-use super::link::{Command, Description, End, Link};
+use super::link::{Command, Description, End, Link, Shares};
 use super::load;
 use super::ring::{Encoded, SharedRing};
 use super::trace::Event as Told;
@@ -47,7 +47,8 @@ pub(super) const LEFT: Close = Close { code: CloseCode::Restart, reason: "reload
 #[derive(Debug, Default)]
 struct Collected {
     records: Vec<Record>,
-    bytes: usize,
+    /// What their messages hold.
+    shares: Vec<Shares>,
 }
 
 /// An append under way.
@@ -55,6 +56,8 @@ struct Collected {
 struct InFlight {
     /// Last number and size of each record.
     weights: Vec<(ServerSeq, usize)>,
+    /// What their messages hold, until it is decided what became of them.
+    _shares: Vec<Shares>,
     reply: oneshot::Receiver<Committed>,
 }
 
@@ -73,6 +76,8 @@ pub(super) struct Document {
     links: HashMap<SessionId, Link>,
     /// The place of the answer to the message that is being stepped.
     place: Option<OwnedSemaphorePermit>,
+    /// What that message holds otherwise.
+    shares: Option<Shares>,
     published: Vec<Encoded>,
     collected: Collected,
     in_flight: Option<InFlight>,
@@ -110,6 +115,7 @@ impl Document {
             ring,
             links: HashMap::new(),
             place: None,
+            shares: None,
             published: Vec::new(),
             collected: Collected::default(),
             in_flight: None,
@@ -129,12 +135,12 @@ impl Document {
         };
         tokio::pin!(shutdown);
         while !self.state.is_stopped() {
-            let (has_room, next_pause) = (self.has_room(), self.next_pause());
+            let next_pause = self.next_pause();
             let event = tokio::select! {
                 biased;
                 committed = committed(&mut self.in_flight) => Event::Committed(committed),
                 snapshotted = snapshotted(&mut self.snapshot) => Event::Snapshotted(snapshotted),
-                count = inbox.recv_many(&mut commands, STEPS_MAX), if has_room => match count {
+                count = inbox.recv_many(&mut commands, STEPS_MAX) => match count {
                     0 => Event::Shutdown,
                     _ => Event::Commands,
                 },
@@ -167,11 +173,6 @@ impl Document {
         self.finish(inbox).await;
     }
 
-    /// Whether more may be accepted before what was accepted is durable.
-    fn has_room(&self) -> bool {
-        self.collected.bytes < self.context.config.document_queue_bytes_max
-    }
-
     fn is_unused(&self) -> bool {
         self.links.is_empty() && self.state.is_idle() && self.in_flight.is_none() && self.snapshot.is_none()
     }
@@ -198,11 +199,11 @@ impl Document {
             Command::Open { session, link, hello, ticket } => {
                 self.links.insert(session, link);
                 self.step(Input::Opened(session));
-                self.place = Some(ticket.answer);
+                (self.place, self.shares) = (Some(ticket.answer), Some(ticket.bytes));
                 self.step(Input::Message { session, message: hello });
             }
             Command::Message { session, message, ticket } => {
-                self.place = Some(ticket.answer);
+                (self.place, self.shares) = (Some(ticket.answer), Some(ticket.bytes));
                 self.step(Input::Message { session, message });
             }
             Command::Refused { session, reject, message } => self.step(Input::Refused { session, reject, message }),
@@ -223,8 +224,8 @@ impl Document {
                 let _ = reply.send((content.head, content.document.text()));
             }
         }
-        // No answer was due: the place is free again.
-        self.place = None;
+        // No answer was due, or nothing was accepted: free again.
+        (self.place, self.shares) = (None, None);
     }
 
     /// The one place where the state machine is fed.
@@ -305,7 +306,7 @@ impl Document {
         if self.in_flight.is_some() || self.collected.records.is_empty() || self.state.is_stopped() {
             return;
         }
-        let records = std::mem::take(&mut self.collected).records;
+        let Collected { records, shares } = std::mem::take(&mut self.collected);
         let weights = records.iter().map(|record| (record.last, record.payload.len())).collect();
         let (reply, receiver) = oneshot::channel();
         let (doc, expected_head) = (self.state.doc().clone(), self.state.content().head);
@@ -314,7 +315,7 @@ impl Document {
         if self.context.jobs.try_send(job).is_err() {
             warn!(doc = %self.state.doc(), "the committer takes nothing");
         }
-        self.in_flight = Some(InFlight { weights, reply: receiver });
+        self.in_flight = Some(InFlight { weights, _shares: shares, reply: receiver });
     }
 
     fn snapshot_if_due(&mut self) {

@@ -129,5 +129,6 @@ fn readiness(app: &App) -> Result<(), &'static str> {
 
 async fn metrics(State(app): State<App>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], app.context.metrics.text(app.documents.counts())).into_response()
+    let text = app.context.metrics.text(app.documents.counts(), app.context.queued_bytes());
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

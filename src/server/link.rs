@@ -1,7 +1,7 @@
 //! What passes between a session and its document.
 //!
-//! Both directions are bounded. Towards the document: a message holds a share of the document's queue in bytes until
-//! it is stepped, and one of the session's answer places until its answer is written; without either the socket is not
+//! Both directions are bounded. Towards the document: a message holds a share of the queues in bytes until it is stepped
+//! or durable, and one of the session's answer places until its answer is written; without either the socket is not
 //! read. Towards the session: answers have their places; the few other things have some more. Echoes do not pass here,
 //! they are read from the ring.
 
@@ -41,10 +41,21 @@ pub(super) enum Command {
 /// What a message holds while it is under way.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    /// Its share of the document's queue.
-    pub(super) _bytes: OwnedSemaphorePermit,
+    /// Its bytes.
+    pub(super) bytes: Shares,
     /// The place of its answer.
     pub(super) answer: OwnedSemaphorePermit,
+}
+
+/// What a message weighs, in each queue that it is in: until it is stepped, and if it was accepted, until it is durable.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Among the messages of its session, so that the others of a document need not wait behind all of a flood.
+    pub(super) _of_session: OwnedSemaphorePermit,
+    /// Among those of its document.
+    pub(super) _of_document: OwnedSemaphorePermit,
+    /// Among those of all documents.
+    pub(super) _of_server: OwnedSemaphorePermit,
 }
 
 /// The state as frames, as soon as they are encoded.

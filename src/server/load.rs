@@ -13,20 +13,20 @@ use crate::storage::{Loaded, Record, Store};
 
 /// A document as it was left.
 #[derive(Debug)]
-pub(super) struct Restored {
-    pub(super) content: Content,
+pub(crate) struct Restored {
+    pub(crate) content: Content,
     /// The log holds the entries behind this number.
-    pub(super) log_start: ServerSeq,
+    pub(crate) log_start: ServerSeq,
     pub(super) history: History,
     /// What the store gave.
-    pub(super) loaded: Loaded,
+    pub(crate) loaded: Loaded,
 }
 
 /// Loads a document; one that the store does not know is empty. Blocks.
 ///
 /// # Errors
 /// [`LoadError`] says what is not as it was written; an empty or shortened document never takes its place.
-pub(super) fn load(
+pub(crate) fn load(
     store: &dyn Store,
     doc: &DocId,
     limits: &Limits,
@@ -66,7 +66,7 @@ pub(super) fn load(
 ///
 /// # Errors
 /// [`LoadError`] if it is not readable, or takes other numbers than the record says.
-pub(super) fn decode(doc: &DocId, record: &Record) -> Result<Arc<Entry>, LoadError> {
+pub(crate) fn decode(doc: &DocId, record: &Record) -> Result<Arc<Entry>, LoadError> {
     let unreadable = |source| LoadError::Record { doc: doc.clone(), first: record.first, source };
     let (entry, _stamp) = decode_record(&record.payload).map_err(unreadable)?;
     if entry.first != record.first || entry.last() != record.last {

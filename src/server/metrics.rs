@@ -28,11 +28,27 @@ pub(super) struct StateLabel {
     state: &'static str,
 }
 
+/// The limit that a connection was over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LimitLabel {
+    limit: &'static str,
+}
+
+/// What was not read at once, because it came too fast.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hold {
+    Bytes,
+    Messages,
+    Requests,
+}
+
 /// All of it.
 pub(super) struct Metrics {
     registry: Registry,
     pub(super) connections: Gauge,
-    pub(super) connections_refused: Counter,
+    connections_refused: Family<LimitLabel, Counter>,
+    pub(super) accept_failures: Counter,
+    held_up: Family<LimitLabel, Counter>,
     pub(super) sessions: Gauge,
     pub(super) messages_received: Counter,
     pub(super) frames_sent: Counter,
@@ -51,6 +67,7 @@ pub(super) struct Metrics {
     pub(super) log_reads: Counter,
     pub(super) resyncs: Counter,
     documents: Family<StateLabel, Gauge>,
+    queued_bytes: Gauge,
     pub(super) load_failures: Counter,
 }
 
@@ -59,7 +76,9 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             connections: Gauge::default(),
-            connections_refused: Counter::default(),
+            connections_refused: Family::default(),
+            accept_failures: Counter::default(),
+            held_up: Family::default(),
             sessions: Gauge::default(),
             messages_received: Counter::default(),
             frames_sent: Counter::default(),
@@ -78,6 +97,7 @@ impl Metrics {
             log_reads: Counter::default(),
             resyncs: Counter::default(),
             documents: Family::default(),
+            queued_bytes: Gauge::default(),
             load_failures: Counter::default(),
         };
         metrics.register();
@@ -87,7 +107,7 @@ impl Metrics {
     fn register(&mut self) {
         let mut registry = Registry::with_prefix("collab");
         let mut counters = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
-        counters("connections_refused", "Connections over connections_max", &self.connections_refused);
+        counters("accept_failures", "Connections that the system did not hand over", &self.accept_failures);
         counters("messages_received", "Messages of clients, hello included", &self.messages_received);
         counters("frames_sent", "Text frames to clients", &self.frames_sent);
         counters("operations_accepted", "Operations that were given numbers", &self.operations_accepted);
@@ -100,11 +120,15 @@ impl Metrics {
         counters("log_reads", "Reads of the log for sessions that catch up", &self.log_reads);
         counters("resyncs", "States sent in place of what a session has missed", &self.resyncs);
         counters("load_failures", "Documents that could not be loaded", &self.load_failures);
+        let refused = self.connections_refused.clone();
+        registry.register("connections_refused", "Connections over a limit, answered with 503", refused);
+        registry.register("held_up", "How often a connection was not read on for its rate", self.held_up.clone());
         registry.register("refusals", "Refusals, by wire code", self.refusals.clone());
         registry.register("closes", "Connections closed by the server, by close code", self.closes.clone());
         registry.register("connections", "Open TCP connections", self.connections.clone());
         registry.register("sessions", "Open WebSocket sessions", self.sessions.clone());
         registry.register("documents", "Documents in memory, by state", self.documents.clone());
+        registry.register("queued_bytes", "Bytes of messages between sockets and disk", self.queued_bytes.clone());
         registry.register("sync_seconds", "Time of an append and its sync", self.sync_seconds.clone());
         registry.register("group_documents", "Documents in one sync", self.group_documents.clone());
         registry.register("group_records", "Records in one sync", self.group_records.clone());
@@ -115,12 +139,26 @@ impl Metrics {
         self.refusals.get_or_create(&CodeLabel { code }).inc();
     }
 
+    pub(super) fn connection_refused(&self, limit: &'static str) {
+        self.connections_refused.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    pub(super) fn held_up(&self, hold: Hold) {
+        let limit = match hold {
+            Hold::Bytes => "bytes_per_second_max",
+            Hold::Messages => "messages_per_second_max",
+            Hold::Requests => "requests",
+        };
+        self.held_up.get_or_create(&LimitLabel { limit }).inc();
+    }
+
     pub(super) fn closed(&self, code: u16, reason: &'static str) {
         self.closes.get_or_create(&CloseLabel { code, reason }).inc();
     }
 
     /// The whole as text, as of now.
-    pub(super) fn text(&self, documents: Counts) -> String {
+    pub(super) fn text(&self, documents: Counts, queued_bytes: usize) -> String {
+        self.queued_bytes.set(queued_bytes as i64);
         let Counts { loading, live, draining } = documents;
         for (state, count) in [("loading", loading), ("live", live), ("draining", draining)] {
             self.documents.get_or_create(&StateLabel { state }).set(count as i64);

@@ -5,7 +5,7 @@
 //! connection's [`Feed`](crate::protocol::feed::Feed). What is decided here is when things happen and how much may wait,
 //! never what the protocol answers.
 //!
-//! - `accept`, `socket`, `http`, `origin`: from TCP to a WebSocket
+//! - `accept`, `socket`, `http`, `origin`: from TCP to a WebSocket; `addresses`, `pace`: how much of it from one place
 //! - `session`: one connection
 //! - `documents`, `registry`: which documents are in memory
 //! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accept;
+mod addresses;
 mod committer;
 mod config;
 mod context;
@@ -27,9 +28,10 @@ mod error;
 mod history;
 mod http;
 mod link;
-mod load;
+pub(crate) mod load;
 mod metrics;
 mod origin;
+mod pace;
 mod registry;
 mod ring;
 mod session;
@@ -52,7 +54,7 @@ use self::origin::OriginRule;
 use self::trace::{Event, Observer};
 use crate::storage::Store;
 
-pub use config::{Config, SnapshotPolicy, Timeouts};
+pub use config::{AddressLimits, Config, SnapshotPolicy, Timeouts};
 #[cfg(feature = "control")]
 pub use control::{Controls, Poke, Report};
 pub use error::{LoadError, ServerError};

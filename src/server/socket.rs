@@ -1,4 +1,6 @@
-//! A TCP stream that counts: for progress deadlines, for the budget before `hello`, and for the number of connections.
+//! A TCP stream that counts: for progress deadlines, for the budget before `hello`, for the number of connections, and
+//! for the rate at which it is read. That holds here, below HTTP and WebSockets, so that nothing gets around it: heads,
+//! fragments and pings are bytes as well.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,11 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use prometheus_client::metrics::gauge::Gauge as Count;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+use super::addresses::Place;
+use super::context as server;
+use super::metrics::{Hold, Metrics};
+use super::pace::Pace;
+
+/// Most bytes of one read, and so the most that a connection can be ahead of its rate.
+const CHUNK_MAX: u32 = 16 << 10;
 
 /// What is known of a connection outside the layers that own its stream, and what can be done to it there.
 #[derive(Debug)]
@@ -52,34 +62,89 @@ impl Gauge {
 }
 
 /// Reads until the peer's end and throws it away.
-async fn drain(stream: &TcpStream) {
+pub(super) async fn drain(stream: &TcpStream) {
     let mut waste = [0_u8; 4096];
     // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
     let mut read = |cx: &mut Context<'_>| retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut waste));
     while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
 }
 
-/// The stream.
+/// A connection's shares of what is allowed; given back when it ends.
 #[derive(Debug)]
+pub(super) struct Admission {
+    /// Of all connections.
+    pub(super) _permit: OwnedSemaphorePermit,
+    /// Of those of its address.
+    pub(super) _place: Place,
+}
+
+/// The stream.
 pub(super) struct Socket {
     gauge: Arc<Gauge>,
-    /// This connection's share of the number allowed; given back when the stream is dropped.
-    _permit: OwnedSemaphorePermit,
-    open: Count,
+    _admission: Admission,
+    metrics: Arc<Metrics>,
+    pace: Pace,
+    /// Most bytes of one read.
+    chunk: u32,
+    /// Bytes that were read and are not paid for: at most a chunk.
+    owed: u32,
+    /// Until they can be paid for.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.open.dec();
+        self.metrics.connections.dec();
     }
 }
 
 impl Socket {
-    /// `open` counts the sockets that there are.
-    pub(super) fn new(stream: TcpStream, permit: OwnedSemaphorePermit, open: Count) -> (Self, Arc<Gauge>) {
-        open.inc();
+    pub(super) fn new(stream: TcpStream, admission: Admission, context: &server::Context) -> (Self, Arc<Gauge>) {
+        let (metrics, rate) = (Arc::clone(&context.metrics), context.limits.bytes_per_second_max);
+        metrics.connections.inc();
         let gauge = Arc::new(Gauge { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX) });
-        (Self { gauge: Arc::clone(&gauge), _permit: permit, open }, gauge)
+        let (pace, chunk) = (Pace::per_second(rate), if rate == 0 { CHUNK_MAX } else { rate.min(CHUNK_MAX) });
+        let socket =
+            Self { gauge: Arc::clone(&gauge), _admission: admission, metrics, pace, chunk, owed: 0, pause: None };
+        (socket, gauge)
+    }
+
+    /// Ready once everything that was read is within the rate.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match self.pace.take(self.owed) {
+                Ok(()) => {
+                    self.owed = 0;
+                    return Poll::Ready(());
+                }
+                Err(wait) => {
+                    self.metrics.held_up(Hold::Bytes);
+                    self.pause = Some(Box::pin(sleep(wait)));
+                }
+            }
+        }
+    }
+
+    /// Reads without waiting for the rate, at most a chunk.
+    fn poll_chunk(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let Gauge { stream, budget, .. } = &*self.gauge;
+        let left = budget.load(Ordering::Relaxed);
+        if left == 0 {
+            return Poll::Ready(Err(io::Error::other("more bytes than allowed before hello")));
+        }
+        let len = buf.remaining().min(self.chunk as usize).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let target = buf.initialize_unfilled_to(len);
+        let read = ready!(retry(|| stream.poll_read_ready(cx), || stream.try_read(target)))?;
+        buf.advance(read);
+        if left != u64::MAX {
+            // The budget may have been lifted meanwhile.
+            let _ = budget.compare_exchange(left, left - read as u64, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(read))
     }
 
     fn count(&self, written: io::Result<usize>) -> io::Result<usize> {
@@ -103,21 +168,11 @@ fn retry<T>(
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Gauge { stream, budget, .. } = &*self.gauge;
-        let left = budget.load(Ordering::Relaxed);
-        if left == u64::MAX {
-            return retry(|| stream.poll_read_ready(cx), || stream.try_read_buf(buf)).map_ok(|_| ());
-        }
-        if left == 0 {
-            return Poll::Ready(Err(io::Error::other("more bytes than allowed before hello")));
-        }
-        let mut chunk = [0_u8; 2048];
-        let len = chunk.len().min(buf.remaining()).min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = ready!(retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut chunk[..len])))?;
-        buf.put_slice(&chunk[..read]);
-        // The budget may have been lifted meanwhile.
-        let _ = budget.compare_exchange(left, left - read as u64, Ordering::Relaxed, Ordering::Relaxed);
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pace(cx));
+        let read = ready!(self.poll_chunk(cx, buf))?;
+        // At most a chunk, which is one of 32 bits.
+        self.owed = read as u32;
         Poll::Ready(Ok(()))
     }
 }

@@ -81,6 +81,11 @@ impl StoreError {
         }
     }
 
+    /// Whether what is on disk is at fault, and not the moment.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Version { .. })
+    }
+
     /// Reports damage in `file` at `offset`.
     pub(super) fn damaged(file: &Path, offset: u64, what: impl Into<String>) -> Self {
         Self::Damaged { file: file.to_path_buf(), offset, what: what.into() }

@@ -11,6 +11,7 @@ mod embedded;
 mod error;
 pub mod files;
 mod memory;
+pub mod overlay;
 pub mod sim_files;
 
 use std::sync::Arc;

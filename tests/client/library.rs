@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collab_engine::client::{Client, Status};
+use collab_engine::operator::{archive, open_untouched, verify};
 use collab_engine::server::{self, Config};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 use tokio::net::TcpListener;
@@ -169,4 +170,37 @@ async fn a_large_document_can_be_emptied_at_once() {
     soon(fresh.sync()).await.unwrap();
     assert_eq!(fresh.text().await.unwrap(), "new");
     server.stop().await;
+}
+
+/// What the backup lacks is lost, and everybody agrees on that; what was not confirmed is typed again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_are_ahead_of_a_restored_backup_go_on_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    let server = Running::start(embedded(&old), None).await;
+    let clients =
+        [Client::connect(&server.url(), "d").await.unwrap(), Client::connect(&server.url(), "d").await.unwrap()];
+    clients[0].insert(0, "kept").await.unwrap();
+    soon(clients[0].settled()).await.unwrap();
+    let address = server.stop().await;
+    let store = open_untouched(&old).unwrap();
+    let (archive, _) = archive::export(&store, (Vec::new(), Path::new("memory")), |_| ()).unwrap();
+    drop(store);
+
+    let server = Running::start(embedded(&old), Some(address)).await;
+    clients[0].insert(0, "lost").await.unwrap();
+    soon(clients[0].settled()).await.unwrap();
+    soon(clients[1].wait_until(|progress| progress.last_seen.0 == 8)).await.unwrap();
+    server.stop().await;
+    clients[0].insert(8, " again").await.unwrap();
+
+    archive::import(archive.as_slice(), &new, |_| ()).unwrap();
+    let server = Running::start(embedded(&new), Some(address)).await;
+    for client in &clients {
+        soon(client.sync()).await.unwrap();
+    }
+    clients[1].insert(0, "> ").await.unwrap();
+    assert_eq!(converge(&clients).await, "> kept again");
+    server.stop().await;
+    assert_eq!(verify::verify(&new, |_| ()).unwrap().faults, Vec::<String>::new());
 }

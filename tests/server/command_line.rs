@@ -1,15 +1,25 @@
 //! The binary: what it says when it cannot start, and how it ends.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::harness::{Client, v2};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::harness::{Client, PATIENCE, get_json, v2};
 use crate::traced::explained;
 
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_collab-engine"));
+    binary_through(&[])
+}
+
+fn binary_through(program: &[&str]) -> Command {
+    let words = [program, &[env!("CARGO_BIN_EXE_collab-engine")]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     // What the developer has set must not matter.
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("COLLAB_")).for_each(
         |name| {
@@ -33,7 +43,12 @@ impl Process {
     }
 
     pub(crate) fn start_with(data: &Path, args: &[&str]) -> Self {
-        let mut command = binary();
+        Self::start_through(&[], data, args)
+    }
+
+    /// Started by a program that is given the server's command behind its own arguments.
+    fn start_through(program: &[&str], data: &Path, args: &[&str]) -> Self {
+        let mut command = binary_through(program);
         command.args(args);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
         let traces = tempfile::tempdir().unwrap();
@@ -90,6 +105,8 @@ fn what_keeps_it_from_starting_is_one_line_and_an_exit_code() {
     let any = ["--listen", "127.0.0.1:0"];
     assert_fails(&ended(&[&any[..], &["--allow-origin", "app.example"]].concat(), dir.path()), 2, "is no origin");
     assert_fails(&ended(&[&any[..], &["--log", "a=b=c"]].concat(), dir.path()), 2, "--log");
+    let limit = [&any[..], &["--limit", "no_such_max=1"]].concat();
+    assert_fails(&ended(&limit, dir.path()), 2, "there is no limit `no_such_max`; there are");
 
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert_fails(&ended(&[&any[..], &["--data", "file/below"]].concat(), dir.path()), 4, "cannot open the store");
@@ -133,6 +150,30 @@ async fn a_signal_ends_it_in_order_and_everything_is_kept() {
     }
 }
 
+/// With fewer open files than `--connections-max` asks for, connections are refused rather than left waiting.
+#[tokio::test]
+async fn too_few_descriptors_mean_fewer_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start_through(&["sh", "-c", "ulimit -n 150; exec \"$0\" \"$@\""], dir.path(), &[]);
+    let mut innocent = Client::connect_to(process.address).await;
+    innocent.send(v2::hello("A", 1)).await;
+    assert_eq!(innocent.receive().await["type"], "hello_ack");
+    let mut open = Vec::new();
+    let refused = loop {
+        let mut stream = tokio::net::TcpStream::connect(process.address).await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut begin = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut begin)).await.expect("an answer in time").unwrap();
+        if &begin != b"HTTP/1.1 200" {
+            break begin;
+        }
+        open.push(stream);
+    };
+    assert_eq!((&refused, open.len()), (b"HTTP/1.1 503", 150 - 128 - 1));
+    innocent.send(v2::insert("A", 1, 1, "x")).await;
+    assert_eq!(innocent.receive().await["server_seq"], 1);
+}
+
 /// A first edit in two terminals, as the README tells it.
 #[test]
 fn what_one_terminal_types_another_watches() {
@@ -160,4 +201,63 @@ fn typing_into_what_is_no_document_or_no_server_is_one_line_and_an_exit_code() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("ws://{unused}/ws");
     assert_fails(&ended(&["type", "notes", "--url", &url, "x"], dir.path()), 4, "");
+}
+
+/// The bytes of every file below a directory.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| match path.is_dir() {
+        true => files(&path),
+        false => BTreeMap::from([(path.clone(), std::fs::read(&path).unwrap())]),
+    });
+    below.collect()
+}
+
+/// What an operator does to move a store, with the server running and without.
+#[tokio::test]
+async fn a_store_is_verified_written_down_and_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| ended(args, dir.path());
+    let server = Process::start(&dir.path().join("data"));
+    let url = format!("ws://{}/ws", server.address);
+    for document in ["notes", "Other:1"] {
+        assert!(run(&["type", document, "--url", &url, "Hello", "there"]).status.success());
+    }
+    assert_fails(&run(&["verify", "data"]), 4, "in use by another server");
+    assert_fails(&run(&["export", "data", "-"]), 4, "in use by another server");
+    let address = format!("http://{}", server.address);
+    assert_fails(&run(&["backup", "a.jsonl", "--url", &address]), 0, "2 documents are in a.jsonl");
+    assert_fails(&run(&["backup", "a.jsonl", "--url", &address]), 4, "exists");
+    drop(server);
+
+    let before = files(&dir.path().join("data"));
+    let verified = run(&["verify", "data"]);
+    assert_eq!(String::from_utf8_lossy(&verified.stdout), "2 of 2 documents are sound, 24 numbers in all\n");
+    assert_eq!(verified.status.code(), Some(0));
+    let exported = run(&["export", "data", "-"]).stdout;
+    assert_eq!(exported, std::fs::read(dir.path().join("a.jsonl")).unwrap(), "the same with and without a server");
+    assert_eq!(files(&dir.path().join("data")), before, "looking changes nothing");
+
+    assert_fails(&run(&["import", "a.jsonl", "data"]), 4, "is there already");
+    assert_fails(&run(&["import", "a.jsonl", "new"]), 0, "2 documents are in new");
+    assert_eq!(run(&["export", "new", "-"]).stdout, exported);
+    let server = Process::start(&dir.path().join("new"));
+    assert_eq!(get_json(server.address, "/api/v1/documents/notes/text").await["text"], "Hello there\n");
+    drop(server);
+
+    let log = before.keys().find(|path| path.extension().is_some_and(|end| end == "log")).unwrap();
+    let mut bytes = before[log].clone();
+    bytes[40] ^= 1;
+    std::fs::write(log, bytes).unwrap();
+    let damaged = run(&["verify", "data"]);
+    let said = String::from_utf8_lossy(&damaged.stdout);
+    let name = log.strip_prefix(dir.path()).unwrap().to_string_lossy();
+    assert!(said.starts_with("fault: ") && said.contains(&*name), "{said}");
+    assert_eq!(damaged.status.code(), Some(1));
+    assert_fails(&run(&["export", "data", "b.jsonl"]), 4, &name);
+    assert_fails(&run(&["verify", "."]), 4, "is no store");
+    assert_fails(&run(&["backup", "b.jsonl", "--url", "ftp://x"]), 4, "no address of a server");
+    assert_fails(&run(&["backup", "b.jsonl", "--url", &address]), 4, "cannot reach");
+    let made = ["b.jsonl", "b.jsonl.part", "new.importing"].map(|name| dir.path().join(name).exists());
+    assert_eq!(made, [false, false, false]);
 }

@@ -14,7 +14,7 @@ use collab_engine::storage::{Append, Appended, Loaded, MemoryStore, Record, Stor
 
 /// A store in memory whose syncs and recoveries do as the test says.
 #[derive(Default)]
-struct Troubled {
+pub(crate) struct Troubled {
     memory: MemoryStore,
     is_held: Mutex<bool>,
     released: Condvar,
@@ -23,7 +23,7 @@ struct Troubled {
 }
 
 impl Troubled {
-    fn hold(&self, is_held: bool) {
+    pub(crate) fn hold(&self, is_held: bool) {
         *self.is_held.lock().unwrap() = is_held;
         self.released.notify_all();
     }

@@ -11,6 +11,7 @@ mod durability;
 mod harness;
 mod kill;
 mod lifecycle;
+mod limits;
 mod page;
 mod slow;
 mod trace;

@@ -69,6 +69,8 @@ async fn a_peer_that_gives_no_sign_of_life_is_closed() {
     let mut config = config();
     config.timeouts.ping = Duration::from_millis(50);
     config.timeouts.pong = Duration::from_millis(50);
+    // At the usual rate no large message would come in that time.
+    config.limits.bytes_per_second_max = 0;
     let server = start(config).await;
     let mut alive = v2::join(&server, "A").await;
     let mut dead = v2::join(&server, "B").await;

@@ -6,7 +6,7 @@ use crate::{Offences, Tree};
 const LINES_MAX: usize = 600;
 
 /// Where clocks, sockets, files, tasks and randomness may be named.
-const SHELL: [&str; 5] = ["server", "storage", "client", "cli", "trace"];
+const SHELL: [&str; 6] = ["server", "storage", "client", "cli", "operator", "trace"];
 const SHELL_CRATES: [&str; 8] =
     ["tokio", "tokio_tungstenite", "axum", "hyper", "reqwest", "rand", "getrandom", "tracing_subscriber"];
 const SHELL_STD: [&str; 6] = ["time", "net", "fs", "thread", "process", "env"];

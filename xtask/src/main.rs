@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. It needs nothing but the standard library, so that it is built in a second.
 
 mod client;
+mod coverage;
 mod fuzz;
 mod packages;
 mod shipped;
@@ -18,6 +19,7 @@ const HELP: &str = "\
 Usage: cargo xtask <command>
 
   test [STEP…]   check everything that CI checks, or only the named steps
+  coverage       show which lines of the core each layer of the tests executes
   advisories     look the dependencies up in the RustSec advisory database (needs the network)
   help           print this
 ";
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
             }
         },
         ["advisories"] => run(&[&steps::ADVISORIES]),
+        ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());

@@ -1,10 +1,8 @@
 //! The roles turned: the Rust client passes the scenarios for clients, and clients with one fault do not. The TypeScript
 //! client has its turn in `cargo xtask test client`.
 
-use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use collab_conformance::check::faults;
@@ -13,13 +11,11 @@ use collab_conformance::protocol;
 use collab_conformance::scripted::{Scripted, run_all};
 use collab_conformance::suite::Judged;
 use collab_conformance::transcript::{Loaded, load};
-use collab_engine::client::{Client, Event, Status};
-use collab_engine::op::Edit;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::proxy::{Fault, Proxy, Seen};
+use crate::rust;
 
 /// Set for the process that is the client under test.
 const ADAPTER: &str = "CONFORMANCE_CLIENT";
@@ -133,17 +129,12 @@ fn is_a_client_if_asked() {
     if std::env::var_os(ADAPTER).is_none() {
         return;
     }
-    let (sender, commands) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let _ = sender.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        }
-    });
-    tokio::runtime::Runtime::new().unwrap().block_on(adapt(commands));
+    tokio::runtime::Runtime::new().unwrap().block_on(adapted());
     std::process::exit(0);
 }
 
-async fn adapt(mut commands: mpsc::UnboundedReceiver<Value>) {
+async fn adapted() {
+    let mut commands = rust::commands();
     let start = commands.recv().await.unwrap();
     let field = |name: &str| start[name].as_str().unwrap().to_owned();
     let fault = std::env::var(FAULT).ok().and_then(|name| BROKEN.iter().find(|(fault, _)| fault.name == name));
@@ -153,56 +144,7 @@ async fn adapt(mut commands: mpsc::UnboundedReceiver<Value>) {
         None => None,
     };
     let url = proxy.as_ref().map_or(field("url"), |proxy| format!("ws://{}/ws", proxy.address));
-    let client = Client::builder(&url, &field("doc")).start().unwrap();
-    let (_, mut events) = client.subscribe().await.unwrap();
-    let mut refused: Vec<String> = Vec::new();
-    let synced = Arc::new(AtomicU64::new(0));
-    loop {
-        tokio::select! {
-            command = commands.recv() => {
-                let Some(command) = command else { return };
-                obey(&client, &command, &refused, &synced).await;
-            }
-            Some(Ok(event)) = events.next() => {
-                if let Event::Refused { op, .. } = event {
-                    let text = |edit: &Edit| match edit {
-                        Edit::Insert { text, .. } => text.clone(),
-                        Edit::Delete { .. } => String::new(),
-                    };
-                    refused.push(op.edits().iter().map(text).collect());
-                }
-            }
-        }
-    }
-}
-
-async fn obey(client: &Client, command: &Value, refused: &[String], synced: &Arc<AtomicU64>) {
-    let number = |name: &str| command[name].as_u64().unwrap() as usize;
-    match command["do"].as_str().unwrap() {
-        "insert" => client.insert(number("at"), command["text"].as_str().unwrap()).await.unwrap(),
-        "delete" => client.delete(number("at"), number("len")).await.unwrap(),
-        "sync" => {
-            let (client, synced) = (client.clone(), Arc::clone(synced));
-            tokio::spawn(async move {
-                if client.sync().await.is_ok() {
-                    synced.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        _ => {
-            let progress = client.progress();
-            let status = match progress.status {
-                Status::Offline => "offline",
-                Status::Connecting => "connecting",
-                Status::Live => "live",
-                Status::Ended(_) => "ended",
-            };
-            let report = json!({"text": client.text().await.unwrap(), "pending": progress.unacknowledged,
-                "status": status, "refused": refused, "synced": synced.load(Ordering::Relaxed)});
-            // The name of the test stands at the beginning of the line.
-            println!("\n{report}");
-        }
-    }
+    rust::adapt(&url, &field("doc"), commands).await;
 }
 
 fn failures(judged: &[Judged]) -> Vec<String> {

@@ -11,6 +11,8 @@ mod faulty;
 mod process;
 mod proxy;
 mod reports;
+#[path = "../adapters/rust.rs"]
+mod rust;
 mod schema;
 mod steps;
 #[path = "../../../tests/traced/mod.rs"]

@@ -1,17 +1,16 @@
 //! Our server as a process of its own, which can be ended and started again: what hooks are for.
 //!
-//! The process is this very test program, asked to serve. Its owner is a thread here, and the hooks are commands that
-//! ask the owner.
+//! The process is this very test program, asked to serve.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use collab_conformance::hooks::Hooks;
 use collab_conformance::outcome::Verdict;
+use collab_conformance::owner::{Owner, Program};
 use collab_conformance::run::Target;
 use collab_conformance::suite::{Judged, run_all};
 use collab_conformance::transcript::{Loaded, Profile};
@@ -20,7 +19,6 @@ use collab_engine::server::trace::Observer;
 use collab_engine::server::{self, Config};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 use collab_engine::trace::record::Recorder;
-use serde_json::json;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,51 +67,29 @@ async fn serve(address: &str, directory: Option<PathBuf>) {
     }
 }
 
-/// A process and whoever may end it.
-struct Owned {
+/// Such a process, at one address.
+struct Process {
     address: SocketAddr,
     directory: Option<PathBuf>,
-    child: Child,
 }
 
-impl Owned {
-    fn start(address: SocketAddr, directory: Option<PathBuf>) -> Self {
-        let child = spawn(address, directory.as_deref());
-        Self { address, directory, child }
-    }
-
-    fn carry_out(&mut self, hook: &str) {
-        if hook == "restart" {
-            let ended = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-            assert!(ended.success());
-        } else {
-            self.child.kill().unwrap();
+impl Program for Process {
+    fn start(&mut self) -> io::Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--exact", "process::serves_if_asked"]).env(ADDRESS, self.address.to_string());
+        if let Some(directory) = &self.directory {
+            command.env(DIRECTORY, directory).env(TRACE, trace(directory));
         }
-        self.child.wait().unwrap();
-        if let Some(directory) = self.directory.as_ref().filter(|_| hook == "reset") {
-            // What another server did with other data must be explained by itself.
-            explained(&[trace(directory)]);
-            std::fs::remove_file(trace(directory)).unwrap();
-            std::fs::remove_dir_all(directory).unwrap();
-        }
-        self.child = spawn(self.address, self.directory.as_deref());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()
     }
-}
 
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn forget(&mut self) -> io::Result<()> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        // What another server did with other data must be explained by itself.
+        explained(&[trace(directory)]);
+        std::fs::remove_file(trace(directory))?;
+        std::fs::remove_dir_all(directory)
     }
-}
-
-fn spawn(address: SocketAddr, directory: Option<&Path>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "process::serves_if_asked"]).env(ADDRESS, address.to_string());
-    if let Some(directory) = directory {
-        command.env(DIRECTORY, directory).env(TRACE, trace(directory));
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Where a process with this directory records what it does.
@@ -121,46 +97,23 @@ fn trace(directory: &Path) -> PathBuf {
     directory.with_extension("trace")
 }
 
-/// Starts a process, and gives how to reach it and what can be done to it, and the port at which its owner listens.
-fn start(place: &TempDir, is_kept: bool) -> (Target, u16) {
+/// Starts a process; gives how to reach it, and its owner.
+fn start(directory: Option<PathBuf>) -> (Target, Owner) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut owned = Owned::start(address, is_kept.then(|| place.path().join("data")));
-    let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = door.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in door.incoming() {
-            let mut stream = stream.unwrap();
-            let mut hook = String::new();
-            BufReader::new(stream.try_clone().unwrap()).read_line(&mut hook).unwrap();
-            if hook.trim() == "end" {
-                drop(owned);
-                stream.write_all(b"ended\n").unwrap();
-                return;
-            }
-            owned.carry_out(hook.trim());
-            stream.write_all(b"done\n").unwrap();
-        }
-    });
-    let ask = |hook: &str| format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo {hook} >&3 && read -r done <&3");
-    let command = |hook: &str| json!(["bash", "-c", ask(hook)]);
-    let hooks = json!({"reset": command("reset"), "restart": command("restart"), "kill": command("kill")});
-    let file = place.path().join("hooks.json");
-    std::fs::write(&file, hooks.to_string()).unwrap();
-    let target = Target { hooks: Some(Hooks::read(&file).unwrap()), ..target(address) };
-    (target, port)
+    let owner = Owner::start(Process { address, directory }).unwrap();
+    (Target { hooks: Some(owner.hooks()), ..target(address) }, owner)
 }
 
 /// Runs scenarios against such a process.
 pub(crate) async fn judge(scenarios: &[Arc<Loaded>], is_kept: bool) -> Vec<Judged> {
     let place = TempDir::new().unwrap();
-    let (target, owner) = start(&place, is_kept);
+    let directory = is_kept.then(|| place.path().join("data"));
+    let (target, owner) = start(directory.clone());
     ready(&target).await;
     let judged = run_all(scenarios, &target, &Profile::ALL, 4, |_| {}).await;
-    let mut owner = TcpStream::connect(("127.0.0.1", owner)).unwrap();
-    owner.write_all(b"end\n").unwrap();
-    owner.read_exact(&mut [0; 6]).unwrap();
-    if is_kept {
-        println!("{:?}", explained(&[trace(&place.path().join("data"))]));
+    drop(owner);
+    if let Some(directory) = directory {
+        println!("{:?}", explained(&[trace(&directory)]));
     }
     judged
 }

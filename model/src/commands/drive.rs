@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::refuse;
 #[cfg(feature = "mutants")]
-use crate::drive::ladder::SMALL;
+use crate::drive::broken::Broken;
 use crate::drive::ladder::{ALL, TESTS};
 use crate::drive::run::{Difference, Outcome, Plan, Progress, Walk, drive, sentences};
 use crate::drive::shrink::shrink;
@@ -212,24 +212,12 @@ impl Args {
         if mutants.is_empty() {
             return refuse(&format!("there is no mutant {name}; `mutants --list` says which there are"));
         }
-        let small = |rung: &&Rung| SMALL.contains(&rung.name);
-        let plans: Result<Vec<(&str, Plan)>, String> = TESTS
-            .iter()
-            .filter(small)
-            .map(|rung| Ok((rung.name, Plan::new(Bounds::parse(rung.command)?.config(), self.max_states)?)))
-            .collect();
-        let plans = match plans {
-            Ok(plans) => plans,
+        let broken = match Broken::small(self.max_states) {
+            Ok(broken) => broken,
             Err(problem) => return refuse(&problem),
         };
         for mutant in mutants {
-            // What does not come is waited for; a server that is broken says less than others.
-            let walk = Walk { patience: Duration::from_secs(2), mutant: Some(mutant) };
-            let differs = |(name, plan): &(&str, Plan)| {
-                let outcome = plan.drive(walk, self.threads(), &Progress::default());
-                outcome.difference.map(|difference| (name.to_string(), difference))
-            };
-            match plans.iter().find_map(differs) {
+            match broken.differs(mutant, None, false, self.threads()) {
                 Some((name, difference)) => {
                     let what = difference.what.lines().next().unwrap_or_default().chars().take(100).collect::<String>();
                     println!("{:<28} differs in \"{name}\", at step {}: {what}", mutant.name(), difference.path.len());

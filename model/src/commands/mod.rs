@@ -8,6 +8,8 @@ pub mod check;
 pub mod drive;
 pub mod explore;
 pub mod graph;
+#[cfg(feature = "layers")]
+pub mod layers;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod observe;

@@ -3,6 +3,8 @@
 //! `driver` walks one of the paths that together take every edge of the graph, in the world and on a `server`, whose
 //! moments it decides by the engine's feature `control` and by the `disk` that it stands on.
 
+#[cfg(feature = "mutants")]
+pub mod broken;
 pub mod disk;
 mod driver;
 pub mod ladder;

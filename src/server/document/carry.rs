@@ -48,7 +48,7 @@ impl Document {
         self.context.metrics.operations_accepted.inc();
         let stamp = Stamp { time_ms: now_ms(), user: None };
         let payload: Arc<[u8]> = encode_record(entry, &stamp).into();
-        self.collected.bytes += payload.len();
+        self.collected.shares.extend(self.shares.take());
         self.collected.records.push(Record { first: entry.first, last: entry.last(), payload });
     }
 }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::{App, error};
 use crate::id::{DocId, ServerSeq};
+use crate::operator::archive::document_lines;
 use crate::server::error::LoadError;
 use crate::server::link::{Command, Description};
 use crate::server::load::{self, Restored};
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/documents", get(documents))
         .route("/documents/{id}", get(document))
         .route("/documents/{id}/text", get(text))
+        .route("/documents/{id}/export", get(export))
 }
 
 /// Which part of the list is wanted.
@@ -101,6 +103,22 @@ async fn text(State(app): State<App>, Path(id): Path<String>) -> Response {
         return unknown();
     }
     Json(json!({ "doc_id": doc, "server_seq": server_seq, "text": text })).into_response()
+}
+
+/// The document as lines of an archive, with all that is durable at this moment.
+async fn export(State(app): State<App>, Path(id): Path<String>) -> Response {
+    let Some(doc) = DocId::parse(&id) else { return invalid_id() };
+    // From the store, also if it is in memory: a document that people type in is not held up.
+    match stored(&app, &doc).await {
+        Ok(restored) if restored.content.head == ServerSeq(0) => unknown(),
+        Ok(Restored { content, .. }) => {
+            match tokio::task::spawn_blocking(move || document_lines(&doc, &content)).await {
+                Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
+                Err(error) => unavailable(&error),
+            }
+        }
+        Err(error) => unavailable(&error),
+    }
 }
 
 /// Asks a document that is in memory.

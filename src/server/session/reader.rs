@@ -1,7 +1,8 @@
 //! The half of a session that listens.
 //!
-//! It reads a frame only when there is a place for the answer, and hands it on only when the document's queue has room
-//! for its bytes: so a client that sends faster than it reads, or than the disk writes, is slowed down by its own socket.
+//! It reads a frame only when its rate allows one and there is a place for the answer, and hands it on only when the
+//! document's queue has room for its bytes: so a client that sends faster than it may or reads, or than the disk writes,
+//! is slowed down by its own socket.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::{Fault, Parts, Pulse};
@@ -18,7 +20,12 @@ use crate::protocol::message::Version;
 use crate::protocol::reject::Reject;
 use crate::server::context::Context;
 use crate::server::documents::Handle;
-use crate::server::link::{Command, End, Ending, Ticket};
+use crate::server::link::{Command, End, Ending, Shares, Ticket};
+use crate::server::metrics::Hold;
+use crate::server::pace::Pace;
+
+/// Most messages of one session on the way to the disk, however small. Their bytes are one largest message's, at most.
+const SHARE_MESSAGES_MAX: u32 = 256;
 
 /// The half of a session that listens.
 pub(super) struct Reader {
@@ -31,6 +38,10 @@ pub(super) struct Reader {
     pulse: Arc<Pulse>,
     /// Places for answers.
     answers: Arc<Semaphore>,
+    /// Its part of the document's queue.
+    share: Arc<Semaphore>,
+    /// How fast frames may come: pings and the like count as messages do.
+    pace: Pace,
 }
 
 /// What the reader does next.
@@ -51,6 +62,8 @@ impl Reader {
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
             answers: Arc::new(Semaphore::new(context.limits.answers_max as usize)),
+            share: Arc::new(Semaphore::new(context.limits.message_bytes_max as usize)),
+            pace: Pace::per_second(context.limits.messages_per_second_max),
         }
     }
 
@@ -72,16 +85,36 @@ impl Reader {
         }
     }
 
+    /// A place for the answer to the next frame, when it is time to read it; `None` once the session ends.
+    async fn next_place(&self) -> Option<OwnedSemaphorePermit> {
+        while let Err(wait) = self.pace.take(1) {
+            self.context.metrics.held_up(Hold::Messages);
+            tokio::select! {
+                biased;
+                _ = self.ending.ended() => return None,
+                () = sleep(wait) => {}
+            }
+        }
+        self.place().await
+    }
+
     async fn complete(&self, answer: OwnedSemaphorePermit, bytes: usize) -> Option<Ticket> {
-        // Nothing here is longer than the queue: Config::check has seen to that.
-        let bytes = u32::try_from(bytes.max(1)).ok()?;
         tokio::select! {
             biased;
-            bytes = Arc::clone(&self.handle.queue_bytes).acquire_many_owned(bytes) => {
-                Some(Ticket { _bytes: bytes.ok()?, answer })
-            }
+            bytes = self.shares(bytes) => Some(Ticket { bytes: bytes?, answer }),
             _ = self.ending.ended() => None,
         }
+    }
+
+    /// Room for so many bytes: first among the session's own, so that whoever sends too much waits for nobody but itself.
+    async fn shares(&self, bytes: usize) -> Option<Shares> {
+        // Nothing here is longer than a queue: Config::check has seen to that.
+        let bytes = u32::try_from(bytes.max(1)).ok()?;
+        let least = self.context.limits.message_bytes_max / SHARE_MESSAGES_MAX;
+        let of_session = Arc::clone(&self.share).acquire_many_owned(bytes.max(least)).await.ok()?;
+        let of_document = Arc::clone(&self.handle.queue_bytes).acquire_many_owned(bytes).await.ok()?;
+        let of_server = Arc::clone(&self.context.queue_bytes).acquire_many_owned(bytes).await.ok()?;
+        Some(Shares { _of_session: of_session, _of_document: of_document, _of_server: of_server })
     }
 
     /// Reads until the session ends. Answers what was wrong with the bytes that arrived, if that was the reason.
@@ -89,7 +122,7 @@ impl Reader {
         let ending = Arc::clone(&self.ending);
         loop {
             self.pulse.pause(true);
-            let place = self.place().await;
+            let place = self.next_place().await;
             self.pulse.pause(false);
             let place = place?;
             let frame = tokio::select! {

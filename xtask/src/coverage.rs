@@ -81,21 +81,46 @@ impl Drop for Running {
 impl<'a> Coverage<'a> {
     fn new(root: &'a Path) -> Result<Self, String> {
         let tool = |name: &str| {
-            let names = [name.to_owned(), format!("{name}-22"), format!("{name}-21"), format!("{name}-20"), format!("{name}-19")];
+            let names = [
+                name.to_owned(),
+                format!("{name}-22"),
+                format!("{name}-21"),
+                format!("{name}-20"),
+                format!("{name}-19"),
+            ];
             let found = names.iter().map(|name| Program::named(name)).find(|program| {
                 let version = program.answers(&["--version"]).unwrap_or_default();
-                let number = version.split("version ").nth(1).and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+                let number =
+                    version.split("version ").nth(1).and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
                 number.is_some_and(|number| number >= 19)
             });
             found.ok_or_else(|| format!("there is no {name} of LLVM 19 or newer; get it with: apt-get install llvm-19"))
         };
-        Ok(Self { root, target: root.join("target").join(FOLDER), profdata: tool("llvm-profdata")?, cov: tool("llvm-cov")? })
+        Ok(Self {
+            root,
+            target: root.join("target").join(FOLDER),
+            profdata: tool("llvm-profdata")?,
+            cov: tool("llvm-cov")?,
+        })
     }
 
     fn table(&self) -> Result<String, String> {
         self.cargo(
-            &["build", "--locked", "--bins", "-p", "collab-engine", "-p", "model", "-p", "conformance", "-p", "collab-fuzz",
-                "--features", "model/drive"],
+            &[
+                "build",
+                "--locked",
+                "--bins",
+                "-p",
+                "collab-engine",
+                "-p",
+                "model",
+                "-p",
+                "conformance",
+                "-p",
+                "collab-fuzz",
+                "--features",
+                "model/drive",
+            ],
             "build",
         )?;
         let mut reached = Vec::new();
@@ -203,7 +228,8 @@ impl<'a> Coverage<'a> {
         };
         let is_test = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let begins = ["collab_engine-", "rga_properties-", "world_properties-"].iter().any(|begin| name.starts_with(begin));
+            let begins =
+                ["collab_engine-", "rga_properties-", "world_properties-"].iter().any(|begin| name.starts_with(begin));
             begins && !name.contains('.')
         };
         let all = fs::read_dir(self.target.join("debug/deps"))?.map(|entry| Ok(entry?.path()));

@@ -259,6 +259,10 @@ fn every_hostile_input_is_shown_by_tests_that_there_are() {
     let mut inputs = Vec::new();
     for line in section.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [.., last] = cells[..] else { continue };
+        // Names of tests have several words, joined in one way or the other.
+        let names = last.split('`').skip(1).step_by(2).filter(|name| name.contains(['_', '-']));
+        names.for_each(|test| assert!(is_there(test), "there is no test `{test}`"));
         let [input, _, answer, shown] = cells[..] else { continue };
         let Some(number) = input.strip_prefix(|section: char| section.is_ascii_uppercase()) else { continue };
         assert!(!answer.is_empty(), "{input}: nothing is said to come of it");

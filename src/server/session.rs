@@ -131,6 +131,8 @@ async fn first_text(
             Some(Ok(Message::Close(_))) => {
                 // Nothing else is heard of who says only goodbye.
                 context.observe(|| Event::Received { session, arrival: Arrival::End });
+                // The answer to it is sent below us, when the stream is read again.
+                let _ = socket.recv().await;
                 return Err(Early::Gone);
             }
             None => return Err(Early::Gone),

@@ -9,8 +9,6 @@ use tokio::time::{sleep, timeout};
 use crate::scene::{PATIENCE, Scene, attack};
 use crate::wire::{BINARY, CLOSE, FIN, Heard, PING, PONG, TEXT, Wire, frame, header, insert, op};
 
-const ATTACKER: &str = "attacker-0123456789";
-
 /// What a bad frame is answered with.
 const BROKEN: (u16, &str) = (1002, "invalid_frame");
 const NOT_UTF8: (u16, &str) = (1007, "invalid_utf8");
@@ -80,7 +78,7 @@ fn broken_frames_are_answered_with_their_code() {
                 let mut stranger = Wire::upgraded(scene.address).await;
                 stranger.send(&bytes).await;
                 stranger.closed(code, reason, what).await;
-                let mut member = Wire::joined(scene.address, ATTACKER).await;
+                let (mut member, _) = Wire::stranger(scene.address).await;
                 member.send(&bytes).await;
                 member.closed(code, reason, what).await;
             }
@@ -105,8 +103,8 @@ fn odd_closes_are_answered_and_nothing_behind_them_is_heard() {
                 cases.push((code(illegal), 1002));
             }
             for (payload, expected) in cases {
-                let mut wire = Wire::joined(scene.address, ATTACKER).await;
-                let behind = op("doc", ATTACKER, 1, &insert(ATTACKER, 1, "too late"));
+                let (mut wire, name) = Wire::stranger(scene.address).await;
+                let behind = op("doc", &name, 1, &insert(&name, 1, "too late"));
                 let frames = [
                     frame(FIN | CLOSE, &payload),
                     frame(FIN | TEXT, behind.to_string().as_bytes()),
@@ -133,7 +131,7 @@ fn a_length_that_is_claimed_takes_no_memory() {
             for index in 0..200 {
                 let mut wire = match index % 2 {
                     0 => Wire::upgraded(scene.address).await,
-                    _ => Wire::joined(scene.address, &format!("claims-{index}-0123456789")).await,
+                    _ => Wire::stranger(scene.address).await.0,
                 };
                 wire.send(&[header(FIN | TEXT, 1 << 20), b"{".to_vec()].concat()).await;
                 wires.push(wire);
@@ -156,7 +154,7 @@ fn a_length_in_more_bytes_than_it_needs_is_taken() {
                 [&[0x80 | 126_u8][..], &(len as u16).to_be_bytes()].concat(),
                 [&[0x80 | 127][..], &len.to_be_bytes()].concat(),
             ];
-            let mut wire = Wire::joined(scene.address, ATTACKER).await;
+            let (mut wire, _) = Wire::stranger(scene.address).await;
             for length in lengths {
                 wire.send(&[&[FIN | TEXT][..], &length, &[0; 4], payload.as_bytes()].concat()).await;
                 assert_eq!(wire.until("synced").await["nonce"], 7);
@@ -179,15 +177,15 @@ fn one_byte_more_than_the_limit_is_too_much() {
             message
         };
         let in_two = |len: usize| [frame(TEXT, &padded(len)[..3_000]), frame(FIN, &padded(len)[3_000..])].concat();
-        let mut wire = Wire::joined(scene.address, ATTACKER).await;
+        let (mut wire, _) = Wire::stranger(scene.address).await;
         for fits in [frame(FIN | TEXT, &padded(5_000)), in_two(5_000)] {
             wire.send(&fits).await;
             assert_eq!(wire.until("synced").await["nonce"], 7);
         }
         let far_over = [frame(FIN | TEXT, &padded(80_000)), frame(FIN | TEXT, &padded(20 << 20))];
         let over = [frame(FIN | TEXT, &padded(5_001)), in_two(5_001)];
-        for (index, too_big) in over.into_iter().chain(far_over).enumerate() {
-            let mut wire = Wire::joined(scene.address, &format!("too-big-{index}-0123456789")).await;
+        for too_big in over.into_iter().chain(far_over) {
+            let (mut wire, _) = Wire::stranger(scene.address).await;
             wire.send(&too_big).await;
             assert_eq!(wire.until("error").await["code"], "message_too_big");
             wire.closed(1009, "message_too_big", "too big").await;
@@ -204,12 +202,12 @@ fn fragments_without_end_take_no_memory_and_are_ended() {
     };
     attack(24, configure, async |scene| {
         // Of one byte each: there is an end when the message is too big.
-        let mut tiny = Wire::joined(scene.address, "tiny-0123456789abcdef").await;
+        let (mut tiny, _) = Wire::stranger(scene.address).await;
         tiny.send(&frame(TEXT, b" ")).await;
         let many = frame(0, b" ").repeat(10_000);
         while tiny.send(&many).await {}
         // Empty: there is an end when the message takes too long.
-        let mut empty = Wire::joined(scene.address, "empty-0123456789abcdef").await;
+        let (mut empty, _) = Wire::stranger(scene.address).await;
         empty.send(&frame(TEXT, b"")).await;
         let many = frame(0, b"").repeat(10_000);
         while empty.send(&many).await {}
@@ -225,7 +223,7 @@ fn a_message_that_comes_byte_by_byte_ends_at_the_deadline() {
         config.timeouts.close = Duration::from_millis(200);
     };
     attack(16, configure, async |scene| {
-        let mut wire = Wire::joined(scene.address, ATTACKER).await;
+        let (mut wire, _) = Wire::stranger(scene.address).await;
         wire.send(&header(FIN | TEXT, 1 << 20)).await;
         let mut sent = 0;
         while wire.send(b" ").await {
@@ -256,8 +254,8 @@ async fn pump(scene: &Scene, wires: Vec<Wire>, bytes: Vec<u8>) {
 fn who_sends_on_behind_a_refusal_is_cut_off() {
     attack(16, crate::http::impatient, async |scene| {
         let mut wires = Vec::new();
-        for index in 0..4 {
-            let mut wire = Wire::joined(scene.address, &format!("pump-{index}-0123456789abcdef")).await;
+        for _ in 0..4 {
+            let (mut wire, _) = Wire::stranger(scene.address).await;
             wire.send(&claiming(1 << 40)).await;
             wires.push(wire);
         }
@@ -274,8 +272,8 @@ fn a_flood_of_pings_and_pongs_is_borne() {
             let ping = frame(FIN | PING, &[b'p'; 125]).repeat(1_000);
             let pong = frame(FIN | PONG, b"never asked for").repeat(1_000);
             // One reads the answers, the other lets them pile up.
-            let mut reads = Wire::joined(scene.address, "reads-0123456789abcdef").await;
-            let mut deaf = Wire::joined(scene.address, "deaf-0123456789abcdef").await;
+            let (mut reads, _) = Wire::stranger(scene.address).await;
+            let (mut deaf, _) = Wire::stranger(scene.address).await;
             for _ in 0..50 {
                 assert!(reads.send(&ping).await && reads.send(&pong).await);
                 assert!(matches!(reads.heard().await, Heard::Pong(_) | Heard::Text(_)));

@@ -30,13 +30,13 @@ fn json_that_is_too_deep_or_too_wide_is_refused() {
                 String::new(),
             ];
             for frame in &frames {
-                let mut wire = Wire::joined(scene.address, "attacker-0123456789").await;
+                let (mut wire, _) = Wire::stranger(scene.address).await;
                 wire.text(frame).await;
                 assert_eq!(wire.until("error").await["code"], "malformed", "{frame:.60}");
                 wire.closed(1002, "malformed", frame.get(..60).unwrap_or(frame)).await;
             }
             // Long and odd, but legal.
-            let mut wire = Wire::joined(scene.address, "attacker-0123456789").await;
+            let (mut wire, _) = Wire::stranger(scene.address).await;
             for frame in [sync(&format!(r#""{key}":1"#)), sync(r#""__proto__":{"constructor":null}"#)] {
                 wire.text(&frame).await;
                 assert_eq!(wire.until("synced").await["nonce"], json!(1));

@@ -5,14 +5,8 @@ use std::fmt::Write as _;
 use collab_engine::server::Config;
 use serde_json::{Value, json};
 
-use crate::scene::{DOC, Scene, attack};
+use crate::scene::{DOC, attack};
 use crate::wire::{Heard, Wire, hello, insert, op};
-
-/// An attacker with a name of its own for each case, so that nobody takes over from anybody.
-async fn attacker(scene: &Scene, number: usize) -> (Wire, String) {
-    let name = format!("attacker-{number}-0123456789");
-    (Wire::joined(scene.address, &name).await, name)
-}
 
 /// The next answer to an own message, or an error; what others write is passed over.
 async fn answer(wire: &mut Wire, name: &str) -> Value {
@@ -76,7 +70,7 @@ fn forged_operations_are_refused_and_leave_no_trace() {
                 ]
             };
             for index in 0..cases("").len() {
-                let (mut wire, name) = attacker(scene, index).await;
+                let (mut wire, name) = Wire::stranger(scene.address).await;
                 let (forged, code) = cases(&name).swap_remove(index);
                 wire.say(&op(DOC, &name, 1, &forged)).await;
                 assert_eq!(answer(&mut wire, &name).await["code"], code, "{forged}");
@@ -104,8 +98,8 @@ fn numbers_of_messages_cannot_be_forged() {
                 ("epoch", json!(1), "stale_epoch"),
                 ("seen", json!(1_u64 << 52), "seen_beyond_head"),
             ];
-            for (index, (key, value, code)) in cases.into_iter().enumerate() {
-                let (mut wire, name) = attacker(scene, index).await;
+            for (key, value, code) in cases {
+                let (mut wire, name) = Wire::stranger(scene.address).await;
                 let first = op(DOC, &name, 1, &insert(&name, 100, "x"));
                 wire.say(&first).await;
                 assert_eq!(answer(&mut wire, &name).await["type"], "op_echo");
@@ -171,7 +165,7 @@ fn the_largest_operations_are_taken_and_larger_ones_are_not() {
         24,
         |_| {},
         async |scene| {
-            let (mut wire, name) = attacker(scene, 0).await;
+            let (mut wire, name) = Wire::stranger(scene.address).await;
             wire.say(&op(DOC, &name, 1, &insert(&name, 100, &"x".repeat(200_000)))).await;
             assert_eq!(answer(&mut wire, &name).await["count"], 200_000);
             wire.say(&op(DOC, &name, 2, &insert(&name, 300_000, &"x".repeat(200_001)))).await;
@@ -179,8 +173,8 @@ fn the_largest_operations_are_taken_and_larger_ones_are_not() {
             scene.legal(DOC, &name, 1);
             // A text of 10 MB, at once and many times over.
             let text = "y".repeat(10 << 20);
-            for index in 1..5 {
-                let (mut wire, name) = attacker(scene, index).await;
+            for _ in 1..5 {
+                let (mut wire, name) = Wire::stranger(scene.address).await;
                 wire.say(&op(DOC, &name, 1, &insert(&name, 100, &text))).await;
                 assert_eq!(answer(&mut wire, &name).await["code"], "message_too_big");
                 wire.closed(1009, "message_too_big", "10 MB").await;
@@ -212,8 +206,8 @@ fn a_hundred_thousand_siblings_in_the_worst_order_are_taken() {
         |_| {},
         async |scene| {
             // Two strangers take turns below the same parent, so that each run is of one character.
-            let (mut one, first) = attacker(scene, 1).await;
-            let (mut two, second) = attacker(scene, 2).await;
+            let (mut one, first) = Wire::stranger(scene.address).await;
+            let (mut two, second) = Wire::stranger(scene.address).await;
             for round in 0..7_u64 {
                 let from = 1_000 + round * EDITS * 2;
                 for (wire, name, odd) in [(&mut one, &first, 0), (&mut two, &second, 1)] {
@@ -236,7 +230,7 @@ fn a_chain_of_a_hundred_thousand_is_no_recursion() {
         |_| {},
         async |scene| {
             // Every other lamport, so that the chain is no run.
-            let (mut wire, name) = attacker(scene, 0).await;
+            let (mut wire, name) = Wire::stranger(scene.address).await;
             for round in 0..13_u64 {
                 let lamport = |index: u64| 1_000 + (round * EDITS + index) * 2;
                 let edits =
@@ -260,7 +254,7 @@ fn a_chain_of_a_hundred_thousand_is_no_recursion() {
 fn a_flood_of_small_operations_is_bounded_by_what_is_unanswered() {
     let configure = |config: &mut Config| config.limits.answers_max = 64;
     attack(16, configure, async |scene| {
-        let (mut wire, name) = attacker(scene, 0).await;
+        let (mut wire, name) = Wire::stranger(scene.address).await;
         let mut flood = String::new();
         let count = 256;
         for number in 1..=count {
@@ -290,13 +284,13 @@ fn a_flood_of_small_operations_is_bounded_by_what_is_unanswered() {
 fn a_full_document_takes_deletions_only() {
     let configure = |config: &mut Config| config.limits.document_elements_max = 50_000;
     attack(16, configure, async |scene| {
-        let (mut wire, name) = attacker(scene, 0).await;
+        let (mut wire, name) = Wire::stranger(scene.address).await;
         // The innocents need room for their work.
         wire.say(&op(DOC, &name, 1, &insert(&name, 100, &"x".repeat(40_000)))).await;
         assert_eq!(answer(&mut wire, &name).await["count"], 40_000);
         scene.legal(DOC, &name, 1);
-        for index in 1..4 {
-            let (mut wire, name) = attacker(scene, index).await;
+        for _ in 1..4 {
+            let (mut wire, name) = Wire::stranger(scene.address).await;
             wire.say(&op(DOC, &name, 1, &insert(&name, 50_000, &"y".repeat(10_001)))).await;
             assert_eq!(answer(&mut wire, &name).await["code"], "document_full");
         }

@@ -95,6 +95,9 @@ pub(crate) fn attack_with_files<F: AsyncFnOnce(&mut Scene)>(
         let mut config = Config::default();
         // Nothing of the log is cut, so that all of it can be read at the end.
         config.snapshots.log_bytes_min = u64::MAX;
+        // Rates only make attacks slower: what a server without them withstands, one with them does as well.
+        config.limits.messages_per_second_max = 0;
+        config.limits.bytes_per_second_max = 0;
         configure(&mut config);
         return serve(config, &data);
     }

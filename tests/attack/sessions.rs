@@ -35,16 +35,17 @@ fn who_does_not_begin_with_hello_is_refused() {
                 wire.say(&message).await;
                 wire.closed(1002, reason, reason).await;
             }
-            let mut wire = Wire::joined(scene.address, ATTACKER).await;
-            wire.say(&hello(DOC, ATTACKER, 2)).await;
+            let (mut wire, name) = Wire::stranger(scene.address).await;
+            wire.say(&hello(DOC, &name, 2)).await;
             wire.closed(1003, "second_hello", "hello twice").await;
-            let named = |doc: &str, client: &str| op(doc, client, 1, &insert(client, 1, "x"));
-            for (message, reason) in [
-                (named("other", ATTACKER), "wrong_document"),
-                (named(DOC, "somebody-else-0123456789"), "wrong_client"),
-                (op(DOC, ATTACKER, 1, &insert("somebody-else-0123456789", 1, "x")), "foreign_id"),
-            ] {
-                let mut wire = Wire::joined(scene.address, ATTACKER).await;
+            let other = "somebody-else-0123456789";
+            for (index, reason) in ["wrong_document", "wrong_client", "foreign_id"].into_iter().enumerate() {
+                let (mut wire, name) = Wire::stranger(scene.address).await;
+                let message = match index {
+                    0 => op("other", &name, 1, &insert(&name, 1, "x")),
+                    1 => op(DOC, other, 1, &insert(other, 1, "x")),
+                    _ => op(DOC, &name, 1, &insert(other, 1, "x")),
+                };
                 wire.say(&message).await;
                 wire.closed(1008, reason, reason).await;
             }
@@ -138,7 +139,7 @@ fn an_error_is_not_answered_with_an_error_for_ever() {
             let mut answer =
                 json!({"type": "error", "doc_id": DOC, "code": "malformed", "retry": "after_ms", "after_ms": 0});
             for _ in 0..50 {
-                let mut wire = Wire::joined(scene.address, ATTACKER).await;
+                let (mut wire, _) = Wire::stranger(scene.address).await;
                 // What the server said is said back to it, for as long as it takes it.
                 let mut errors = 0;
                 while wire.say(&answer).await {
@@ -342,14 +343,14 @@ fn half_open_connections_are_noticed() {
     };
     attack(16, configure, async |scene| {
         // It hears, and says nothing more: no answer to a ping either.
-        let mut wire = Wire::joined(scene.address, ATTACKER).await;
+        let (mut wire, _) = Wire::stranger(scene.address).await;
         wire.closed(1013, "ping_timeout", "no sign of life").await;
         // Only one direction is closed.
-        let mut wire = Wire::joined(scene.address, ATTACKER).await;
+        let (mut wire, _) = Wire::stranger(scene.address).await;
         tokio::io::AsyncWriteExt::shutdown(&mut wire.stream).await.unwrap();
         assert_eq!(wire.end().await, Heard::End);
         // The end comes in the middle of a frame.
-        let mut wire = Wire::joined(scene.address, ATTACKER).await;
+        let (mut wire, _) = Wire::stranger(scene.address).await;
         wire.send(&frame(FIN | TEXT, b"{\"type\":")[..9]).await;
         tokio::io::AsyncWriteExt::shutdown(&mut wire.stream).await.unwrap();
         assert_eq!(wire.end().await, Heard::End);

@@ -129,14 +129,14 @@ fn a_server_judges_every_case() {
         16,
         |_| {},
         async |scene| {
-            let mut spoken = Wire::joined(scene.address, "accepted-0123456789").await;
-            for (index, case) in cases().iter().enumerate() {
+            let (mut spoken, _) = Wire::stranger(scene.address).await;
+            for case in cases() {
                 let message = case.message();
                 if case.expected() == Verdict::Accept {
                     spoken.text(&message).await;
                     assert_eq!(spoken.until("synced").await["nonce"], 7, "{}", case.name);
                 } else {
-                    let mut wire = Wire::joined(scene.address, &format!("refused-{index}-0123456789")).await;
+                    let (mut wire, _) = Wire::stranger(scene.address).await;
                     wire.send(&frame(FIN | TEXT, message.as_bytes())).await;
                     assert_eq!(wire.until("error").await["code"], "malformed", "{}", case.name);
                     wire.closed(1002, "malformed", &case.name).await;

@@ -1,6 +1,7 @@
 //! Sockets and frames as an attacker writes them: nothing is checked, nothing is added.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,6 +77,14 @@ impl Wire {
         let mut wire = Self::connect(address).await;
         assert_eq!(wire.upgrade("/ws", UPGRADE).await, Some(101));
         wire
+    }
+
+    /// A session of somebody who never was there before: while an earlier connection of the same name is not forgotten,
+    /// another one would have to take over from it.
+    pub(crate) async fn stranger(address: SocketAddr) -> (Self, String) {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("stranger-{}-0123456789", COUNT.fetch_add(1, Ordering::Relaxed));
+        (Self::joined(address, &name).await, name)
     }
 
     /// A version 2 session of the innocents' document.

@@ -6,8 +6,7 @@
 
 mod write;
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use collab_engine::world::{Action, Config, World};
@@ -137,17 +136,57 @@ fn paths(config: &Arc<Config>) -> Option<Vec<Vec<Action>>> {
     Some(paths.iter().map(actions_of).collect())
 }
 
+/// How much of a graph paths meet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// States.
+    pub states: usize,
+    /// Transitions.
+    pub transitions: usize,
+}
+
+fn met(config: &Arc<Config>, paths: &[Vec<Action>]) -> Met {
+    let (mut states, mut transitions) = (HashSet::new(), HashSet::new());
+    for path in paths {
+        let mut world = World::new(config);
+        let mut from = fingerprint(&world);
+        states.insert(from);
+        for action in path {
+            world.apply(action);
+            transitions.insert((from, action));
+            from = fingerprint(&world);
+            states.insert(from);
+        }
+    }
+    Met { states: states.len(), transitions: transitions.len() }
+}
+
 impl Family {
-    /// Its files.
-    ///
-    /// # Errors
-    /// What is wrong with its bounds.
-    pub fn files(&self) -> Result<Vec<File>, String> {
+    /// Its paths, the longest first.
+    fn paths(&self) -> Result<(Arc<Config>, Vec<Vec<Action>>), String> {
         let config = crate::engine::bounds::Bounds::parse(self.bounds)?.config();
         let config = Arc::new(Config { has_wire_names: true, ..config });
         let mut paths = paths(&config).ok_or("the graph has a cycle")?;
         // The sort is stable, and the paths come in an order of their own: the same ones every time.
         paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        Ok((config, paths))
+    }
+
+    /// What its files meet, and what there is.
+    ///
+    /// # Errors
+    /// What is wrong with its bounds.
+    pub fn met(&self) -> Result<[Met; 2], String> {
+        let (config, paths) = self.paths()?;
+        Ok([met(&config, &paths[..self.files.min(paths.len())]), met(&config, &paths)])
+    }
+
+    /// Its files.
+    ///
+    /// # Errors
+    /// What is wrong with its bounds.
+    pub fn files(&self) -> Result<Vec<File>, String> {
+        let (config, mut paths) = self.paths()?;
         paths.truncate(self.files);
         let scenario = |(index, path): (usize, &Vec<Action>)| {
             let id = format!("{}-{:02}", self.name, index + 1);

@@ -11,7 +11,7 @@ use collab_model::mutants::TRIALS;
 const ASKED_AGAIN: &[(Mutant, Layer)] = &[
     (Mutant::TieBreakReversed, Layer::Written),
     (Mutant::GapAccepted, Layer::Written),
-    (Mutant::SnapshotWithoutClients, Layer::Restless),
+    (Mutant::SnapshotWithoutWhoWaits, Layer::Restless),
     (Mutant::ReplayStartsEarly, Layer::Generated),
     (Mutant::RekeyKeepsIds, Layer::Clients),
     (Mutant::GreetingNotHeld, Layer::Drive),

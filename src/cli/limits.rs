@@ -230,7 +230,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -250,6 +250,26 @@ mod tests {
     #[test]
     fn without_options_everything_is_as_the_library_has_it() {
         assert_eq!(config(&[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_option_sets_something_of_its_own() {
+        let mut configs = vec![Config::default()];
+        for argument in Line::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+            let option = format!("--{}", argument.get_long().expect("every option has a long name"));
+            let value = match option.as_str() {
+                "--limit" => "=op_count_max=7",
+                "--exempt-address" => "=192.0.2.1",
+                "--count-loopback" => "",
+                _ => "=77777",
+            };
+            let line = Line::try_parse_from(["serve".to_owned(), option.clone() + value]).map_err(|e| e.to_string());
+            let mut config = Config::default();
+            line.unwrap_or_else(|error| panic!("{option}: {error}")).limits.apply(&mut config).unwrap();
+            assert!(!configs.contains(&config), "{option} sets nothing, or what another one sets");
+            configs.push(config);
+        }
+        assert!(configs.len() > 20, "only {} options found", configs.len());
     }
 
     #[test]

@@ -11,7 +11,7 @@ import { scalarCount } from "../text.ts";
 const BYTES_MAX = 2 ** 20 + 1024;
 const U32_MAX = 2 ** 32 - 1;
 const SMALL_LIMITS =
-  "message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes answers";
+  "message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes answers messages_per_second bytes_per_second";
 const LARGE_LIMITS = "lamport_jump document_elements";
 
 type Fields = ReadonlyMap<string, Json>;

@@ -217,7 +217,7 @@ impl Args {
             Err(problem) => return refuse(&problem),
         };
         for mutant in mutants {
-            match broken.differs(mutant, None, false, self.threads()) {
+            match broken.differs(mutant, None, true, self.threads()) {
                 Some((name, difference)) => {
                     let what = difference.what.lines().next().unwrap_or_default().chars().take(100).collect::<String>();
                     println!("{:<28} differs in \"{name}\", at step {}: {what}", mutant.name(), difference.path.len());

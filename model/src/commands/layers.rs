@@ -19,7 +19,7 @@ const STATES_MAX: usize = 1_000_000;
 
 /// Breaks a server, or a client, in one place at a time, and shows which layer of the tests notices it from outside.
 ///
-/// The written and the generated scenarios are run against the server, and its trace is judged; the small configurations
+/// The written and the generated scenarios are run against the server, and its trace is judged; the quick configurations
 /// of the ladder that tests drive are driven, and all of them if no scenario notices anything; the scenarios for clients
 /// are run against the Rust client. A layer ends with the first scenario that fails. What is known is kept, and not asked
 /// again unless it is named.

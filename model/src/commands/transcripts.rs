@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::refuse;
-use crate::transcripts::FAMILIES;
+use crate::transcripts::{FAMILIES, Family};
 
 /// Writes the longest paths that the wire alone can force, as scenarios for other people's servers.
 ///
 /// Files of the directory that are not written anew are removed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Only say how much of the graphs the scenarios take.
+    #[arg(long)]
+    count: bool,
     /// Where to.
     #[arg(default_value = "conformance/transcripts/generated")]
     directory: PathBuf,
@@ -18,6 +21,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
+    if args.count {
+        return match FAMILIES.iter().try_for_each(count) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => refuse(&problem),
+        };
+    }
     let files: Result<Vec<_>, _> = FAMILIES.iter().map(|family| family.files()).collect();
     let files = match files {
         Ok(files) => files.concat(),
@@ -43,4 +52,13 @@ pub fn run(args: Args) -> ExitCode {
         }
         Err(error) => refuse(&format!("cannot write to {}: {error}", args.directory.display())),
     }
+}
+
+fn count(family: &Family) -> Result<(), String> {
+    let [taken, there] = family.met()?;
+    println!(
+        "{:<15} {:>6} of {:>6} states, {:>6} of {:>6} transitions",
+        family.name, taken.states, there.states, taken.transitions, there.transitions
+    );
+    Ok(())
 }

@@ -57,7 +57,6 @@ impl Lines {
     }
 }
 
-/// Tests that stand in files of their own are left out: only test programs have them.
 fn is_in(file: &str, begins: &[&str]) -> bool {
     begins.iter().any(|begin| file.starts_with(begin))
 }

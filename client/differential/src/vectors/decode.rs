@@ -255,6 +255,7 @@ fn message_cases() -> Vec<Value> {
                 greeting(r#""limits":null"#),
                 greeting(r#""limits":{"inflight_max":4294967296}"#),
                 greeting(r#""limits":{"ring_bytes_max":"1"}"#),
+                greeting(r#""limits":{"messages_per_second_max":-1}"#),
                 greeting(r#""limits":{},"replaced_last":null"#),
             ],
         ),

@@ -139,7 +139,7 @@ fn edits_whose_parents_never_come_are_bounded() {
                 loop {
                     match wire.heard().await {
                         Heard::Text(text) => {
-                            legal += u64::from(text.contains(&format!("\"origin_client_id\":\"{name}\"")))
+                            legal += u64::from(text.contains(&format!("\"origin_client_id\":\"{name}\"")));
                         }
                         Heard::Pong(_) => {}
                         end => {

@@ -113,7 +113,7 @@ pub(crate) fn attack_with_files<F: AsyncFnOnce(&mut Scene)>(
         scene.innocents_work().await;
         scene.be_quiet().await;
         let begun = Instant::now();
-        run(&mut scene).await;
+        timeout(PATIENCE * 3, run(&mut scene)).await.expect("the attack comes to an end");
         let over = Instant::now();
         scene.innocents_work().await;
         let (text, typed, waits) = innocents.end(scene.address).await;

@@ -75,9 +75,8 @@ fn every_limit_is_in_the_table_with_its_default() {
 
 /// Every option that `collab-engine serve --help` names, with its environment variable and its default.
 fn options() -> Vec<Vec<String>> {
-    let help =
-        Command::new(env!("CARGO_BIN_EXE_collab-engine")).args(["serve", "--help"]).env_clear().output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_collab-engine")).args(["serve", "--help"]).env_clear().output();
+    let help = String::from_utf8(help.expect("the program runs").stdout).expect("its help is text");
     let is_option = |line: &&str| line.trim_start().trim_start_matches("-h, ").starts_with("--");
     let names = help.lines().filter(is_option).map(|line| line.trim_start().split(' ').next().unwrap_or_default());
     let blocks = help.split("\n      --").skip(1);

@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     /// Serve documents over WebSocket (the default)
     #[command(after_help = EXIT_CODES)]
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Put lines at the end of a document
     #[command(after_help = edit::EXIT_CODES)]
     Type(edit::TypeArgs),

@@ -108,12 +108,12 @@ fn start_log(args: &LogArgs) -> Result<(), Failure> {
 }
 
 fn config(args: &ServeArgs) -> Result<Config, String> {
-    let mut config = Config::default();
-    config.durability = match args.store {
+    let durability = match args.store {
         StoreKind::Embedded => Durability::Disk,
         StoreKind::Memory => Durability::Memory,
     };
-    config.allow_origins = args.allow_origin.iter().filter(|origin| !origin.is_empty()).cloned().collect();
+    let allow_origins = args.allow_origin.iter().filter(|origin| !origin.is_empty()).cloned().collect();
+    let mut config = Config { durability, allow_origins, ..Config::default() };
     args.limits.apply(&mut config)?;
     config.check()?;
     Ok(config)

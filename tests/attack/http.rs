@@ -209,45 +209,43 @@ fn names_of_documents_are_no_paths() {
 /// How many sockets one test opens: fewer than the 1,024 files that a process may have open by default.
 const MANY: usize = 800;
 
-/// Opens connections: a third says nothing, a third upgrades, a third joins the innocents' document.
-async fn crowd(scene: &Scene, count: usize) -> Vec<Wire> {
+/// Opens connections: some join the innocents' document, of the others half upgrade and half say nothing.
+async fn crowd(scene: &Scene, members: usize, others: usize) -> Vec<Wire> {
     let mut crowd = Vec::new();
-    for index in 0..count {
-        crowd.push(match index % 3 {
-            0 => Wire::connect(scene.address).await,
-            1 => Wire::upgraded(scene.address).await,
-            _ => Wire::joined(scene.address, &format!("idle-{index}-0123456789abcdef")).await,
-        });
+    for _ in 0..members {
+        crowd.push(Wire::stranger(scene.address).await.0);
+    }
+    for _ in 0..others / 2 {
+        crowd.push(Wire::upgraded(scene.address).await);
+        crowd.push(Wire::connect(scene.address).await);
     }
     crowd
 }
 
+/// Lets everybody be idle for as long as they like.
+fn endlessly_patient(config: &mut Config) {
+    config.timeouts.http_head = Duration::from_secs(3600);
+    config.timeouts.hello = Duration::from_secs(3600);
+}
+
 #[test]
 fn a_crowd_of_idle_sockets_is_carried() {
-    attack(
-        40,
-        |_| {},
-        async |scene| {
-            let crowd = crowd(scene, MANY).await;
-            scene.innocents_work().await;
-            drop(crowd);
-        },
-    );
+    attack(40, endlessly_patient, async |scene| {
+        let crowd = crowd(scene, MANY / 3, MANY * 2 / 3).await;
+        scene.innocents_work().await;
+        drop(crowd);
+    });
 }
 
 /// Needs 10,000 open files for each of two processes: `ulimit -n 20000`.
 #[test]
 #[ignore = "needs more open files than a process usually may have"]
 fn ten_thousand_idle_sockets_are_carried() {
-    attack(
-        400,
-        |_| {},
-        async |scene| {
-            let crowd = crowd(scene, 9_900).await;
-            scene.innocents_work().await;
-            drop(crowd);
-        },
-    );
+    attack(200, endlessly_patient, async |scene| {
+        let crowd = crowd(scene, 300, 9_600).await;
+        scene.innocents_work().await;
+        drop(crowd);
+    });
 }
 
 #[test]

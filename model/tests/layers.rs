@@ -22,11 +22,12 @@ fn root() -> PathBuf {
 }
 
 fn results() -> Results {
-    Results::read(&root().join(FILE)).unwrap()
+    Results::read(&root().join(FILE)).expect("the results are there")
 }
 
 fn blackbox() -> Blackbox {
-    Blackbox::new(PathBuf::from(env!("CARGO_BIN_EXE_collab-model")), &root().join("conformance")).unwrap()
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_collab-model"));
+    Blackbox::new(program, &root().join("conformance")).expect("the scenarios are there")
 }
 
 #[test]

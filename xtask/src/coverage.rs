@@ -39,7 +39,7 @@ enum Work {
 const LAYERS: &[(&str, Work)] = &[
     ("unit tests", Work::Tests(&["--lib"])),
     ("property tests", Work::Tests(&["--test", "rga_properties", "--test", "world_properties"])),
-    ("model, the ladder of the tests", Work::Program("collab-model", &["check", "--ladder", "tests"])),
+    ("model, `check` at a glance", Work::Program("collab-model", &["check"])),
     ("written scenarios", Work::Scenarios { is_generated: false }),
     ("generated scenarios", Work::Scenarios { is_generated: true }),
     ("drive, the ladder of the tests", Work::Program("collab-model", &["drive", "--ladder", "tests"])),

@@ -234,7 +234,12 @@ async fn judged(owner: &Owner, address: SocketAddr, groups: &[Vec<Arc<Loaded>>])
 /// Runs scenarios until one fails.
 async fn first_failure(run: impl AsyncFnOnce(&mut dyn FnMut(&Judged))) -> Option<Failed> {
     let (found, mut failures) = unbounded_channel();
-    let mut told = |judged: &Judged| drop(failed(judged).map(|failed| found.send(failed)));
+    let mut told = |judged: &Judged| {
+        if let Some(failed) = failed(judged) {
+            // Whoever waits has the first, and goes.
+            let _ = found.send(failed);
+        }
+    };
     tokio::select! {
         biased;
         failed = failures.recv() => return failed,

@@ -256,7 +256,7 @@ impl Feed {
     }
 
     /// What is left of it for somebody who will never be sent anything: how many answers wait.
-    #[cfg(feature = "world")]
+    #[cfg(any(test, feature = "world"))]
     pub(crate) fn stump(&self) -> Self {
         let close = Close { code: CloseCode::GoingAway, reason: "shutdown" };
         let nothing = ServerMessage::Synced { doc: self.doc.clone(), nonce: 0, server_seq: ServerSeq(0) };
@@ -267,7 +267,7 @@ impl Feed {
 
     /// The same feed without durable numbers that its cursor has passed, if it remembers such: they decide nothing any
     /// more.
-    #[cfg(feature = "world")]
+    #[cfg(any(test, feature = "world"))]
     pub(crate) fn without_passed(&self, durable: ServerSeq) -> Option<Self> {
         let is_passed = |number: ServerSeq| number > ServerSeq(0) && number <= self.cursor.min(durable);
         if !is_passed(self.not_before) && !is_passed(self.covered) {

@@ -7,7 +7,7 @@
 mod pending;
 mod receive;
 mod rekey;
-#[cfg(feature = "world")]
+#[cfg(any(test, feature = "world"))]
 mod renumber;
 mod saved;
 #[cfg(test)]

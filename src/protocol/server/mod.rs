@@ -7,7 +7,7 @@
 
 mod accept;
 mod join;
-#[cfg(feature = "world")]
+#[cfg(any(test, feature = "world"))]
 mod renumber;
 mod tentative;
 #[cfg(test)]

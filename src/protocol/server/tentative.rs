@@ -147,13 +147,13 @@ impl Tentative {
     }
 
     /// Which connections asked for the entries.
-    #[cfg(feature = "world")]
+    #[cfg(any(test, feature = "world"))]
     pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
         self.entries.iter().map(|pending| pending.session)
     }
 
     /// Gives those connections other numbers.
-    #[cfg(feature = "world")]
+    #[cfg(any(test, feature = "world"))]
     pub(super) fn renumber(&mut self, session: impl Fn(SessionId) -> SessionId) {
         self.entries.iter_mut().for_each(|pending| pending.session = session(pending.session));
     }

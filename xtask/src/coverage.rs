@@ -201,7 +201,11 @@ impl<'a> Coverage<'a> {
         let chosen = folders.iter().filter(|name| (*name == "generated") == is_generated);
         let filter: Vec<String> = chosen.map(|name| format!("{name}/*")).collect();
         let args = ["run", "--target", address, "--deadline", "20000", "--filter", &filter.join(",")];
-        self.program("collab-conformance", &args, "runner")
+        // With counters a server is slow, and a deadline may pass: what it executed counts all the same.
+        if let Err(how) = self.program("collab-conformance", &args, "runner") {
+            println!("      some scenario fails: {how}");
+        }
+        Ok(())
     }
 
     /// What a layer executed.

@@ -15,15 +15,15 @@ use collab_conformance::run::Target;
 use collab_conformance::suite::{Judged, run_all};
 use collab_conformance::transcript::{Loaded, Profile};
 use collab_engine::protocol::message::Durability;
+use collab_engine::server;
 use collab_engine::server::trace::Observer;
-use collab_engine::server::{self, Config};
 use collab_engine::storage::{EmbeddedOptions, EmbeddedStore, MemoryStore, Store};
 use collab_engine::trace::record::Recorder;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::traced::explained;
-use crate::{scenarios, target};
+use crate::{config, scenarios, target};
 
 /// Where to serve, for the process that is asked to.
 const ADDRESS: &str = "CONFORMANCE_SERVE_AT";
@@ -48,9 +48,7 @@ async fn serve(address: &str, directory: Option<PathBuf>) {
         std::process::exit(1);
     });
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let mut config = Config { durability: Durability::Disk, ..Config::default() };
-    // What waits for this deadline need not wait much longer than a busy machine makes it.
-    config.timeouts.hello = Duration::from_secs(8);
+    let config = config(Durability::Disk);
     let mut asked_to_end = signal(SignalKind::terminate()).unwrap();
     let end = async move {
         asked_to_end.recv().await;

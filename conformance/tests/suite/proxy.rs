@@ -133,12 +133,6 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Arc<Mutex<S
                 return;
             }
         }
-        if has_head && !is_sound(&bytes, is_up) {
-            let passed = to.write_all(&bytes).await;
-            let _ = if passed.is_ok() { tokio::io::copy(&mut from, &mut to).await } else { Ok(0) };
-            let _ = to.shutdown().await;
-            return;
-        }
         while has_head
             && is_sound(&bytes, is_up)
             && let Some((taken, frame)) = frame(&bytes)
@@ -151,6 +145,12 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Arc<Mutex<S
             if to.write_all(&changed.unwrap_or(raw)).await.is_err() {
                 return;
             }
+        }
+        if has_head && !is_sound(&bytes, is_up) {
+            let passed = to.write_all(&bytes).await;
+            let _ = if passed.is_ok() { tokio::io::copy(&mut from, &mut to).await } else { Ok(0) };
+            let _ = to.shutdown().await;
+            return;
         }
         match from.read_buf(&mut bytes).await {
             Ok(0) | Err(_) => break,

@@ -26,8 +26,9 @@ export function parse(text: string): Json {
   return reader.end() ? json : refuse();
 }
 
-function refuse(): never {
-  throw new SyntaxError("malformed");
+/** Ends the reading of a message that breaks a rule. */
+export function refuse(): never {
+  throw new SyntaxError();
 }
 
 class Reader {

@@ -2,7 +2,7 @@
 
 import { deletion, opCount } from "../edit.ts";
 import { INTEGER_MAX } from "../id.ts";
-import { type Json, parse } from "../json.ts";
+import { type Json, parse, refuse } from "../json.ts";
 import type { Echo, HelloAck, ResyncText, Run, ServerMessage } from "../message.ts";
 import { type Edit, type ElementId, type Op, type Retire, ROOT } from "../op.ts";
 import { scalarCount } from "../text.ts";
@@ -11,7 +11,7 @@ import { scalarCount } from "../text.ts";
 const BYTES_MAX = 2 ** 20 + 1024;
 const U32_MAX = 2 ** 32 - 1;
 const SMALL_LIMITS =
-  "message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes answers messages_per_second bytes_per_second";
+  "message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes bytes_per_second messages_per_second answers";
 const LARGE_LIMITS = "lamport_jump document_elements";
 
 type Fields = ReadonlyMap<string, Json>;
@@ -38,10 +38,6 @@ export function decodeOp(text: string | undefined): Op | undefined {
 
 function isTooBig(frame: string): boolean {
   return frame.length * 3 > BYTES_MAX && new TextEncoder().encode(frame).length > BYTES_MAX;
-}
-
-function refuse(): never {
-  throw new SyntaxError("malformed");
 }
 
 function object(json: Json | undefined): Fields {

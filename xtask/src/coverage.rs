@@ -190,6 +190,8 @@ impl<'a> Coverage<'a> {
         let _ = fs::remove_dir_all(&data);
         let mut server = Command::new(self.built("collab-engine"));
         server.args(["serve", "--listen", "127.0.0.1:0", "--hello-timeout", "8", "--data"]).arg(&data);
+        // Scenarios write faster than people do.
+        server.args(["--limit", "messages_per_second_max=0,bytes_per_second_max=0"]);
         server.env("LLVM_PROFILE_FILE", self.pattern(folder)).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut server = Running(server.spawn().map_err(|error| error.to_string())?);
         let mut line = String::new();

@@ -35,20 +35,25 @@ pub(crate) struct About {
     pub(crate) durability: Durability,
 }
 
-/// Asks a version 2 server about itself; a version 1 server has the limits of the page.
+/// Asks a server about itself. One that is to be explored in version 1 need not know what it is asked; then it has the
+/// limits of the page. If it does know, strangers who say `hello` in version 2 are told these limits.
 ///
 /// # Errors
 /// One sentence.
 pub(crate) async fn ask(target: &Target, is_version_2: bool) -> Result<About, String> {
     let default = About { limits: Arc::new(Limits::default()), durability: Durability::Memory };
-    if !is_version_2 {
-        return Ok(default);
+    match ask_in_version_2(target, &default.limits).await {
+        Err(_) if !is_version_2 => Ok(default),
+        asked => asked,
     }
+}
+
+async fn ask_in_version_2(target: &Target, limits: &Limits) -> Result<About, String> {
     let mut connection = Connection::open(&target.address, false, target.deadline).await?;
     let hello = json!({"type": "hello", "doc_id": fresh_document(), "client_id": "client-who-asks-and-goes",
         "client_secret": "a secret for a moment", "attempt": 1, "protocol": {"min": 2, "max": 2}});
     connection.send(Head::whole(TEXT), hello.to_string().as_bytes()).await;
-    let heard = Heard::new(connection.receive(None).await, &default.limits);
+    let heard = Heard::new(connection.receive(None).await, limits);
     match heard.message {
         Ok(ServerMessage::HelloAck(ack)) => match ack.v2 {
             Some(v2) => Ok(About { limits: Arc::new(*v2.limits), durability: v2.durability }),

@@ -3,6 +3,8 @@
 mod client;
 mod coverage;
 mod fuzz;
+mod kills;
+mod noted;
 mod packages;
 mod shipped;
 mod steps;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["advisories"] => run(&[&steps::ADVISORIES]),
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
+        ["kills", args @ ..] => kills::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}\nSteps of `test`, in order:\n", fuzz::USAGE);
+    let help = format!("{HELP}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, kills::USAGE);
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

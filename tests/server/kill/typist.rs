@@ -34,10 +34,10 @@ impl Seen {
     fn note(&mut self, own: &ReplicaId, message: &ServerMessage) {
         match message {
             ServerMessage::Echo(echo) => {
-                self.number(echo.server_seq, (echo.origin.clone(), echo.message.clone()));
+                self.number(echo.server_seq, &(echo.origin.clone(), echo.message.clone()));
             }
             ServerMessage::Ack { message, server_seq, .. } => {
-                self.number(*server_seq, (own.clone(), MessageId::Number(*message)));
+                self.number(*server_seq, &(own.clone(), MessageId::Number(*message)));
             }
             ServerMessage::HelloAck(ack) => {
                 let last = ack.v2.as_ref().map_or(0, |v2| v2.last);
@@ -50,10 +50,10 @@ impl Seen {
         }
     }
 
-    fn number(&mut self, number: ServerSeq, told: (ReplicaId, MessageId)) {
+    fn number(&mut self, number: ServerSeq, told: &(ReplicaId, MessageId)) {
         self.last = self.last.max(number);
         let known = self.numbers.insert(number.0, told.clone());
-        assert!(known.is_none_or(|known| known == told), "number {number} was given twice");
+        assert!(known.is_none_or(|known| known == *told), "number {number} was given twice");
     }
 }
 
@@ -244,7 +244,7 @@ impl Elder {
                 seen.last = seen.last.max(echo.server_seq);
                 if is_own {
                     // Runs of others come to it one by one, so that their numbers are not all ends of entries.
-                    seen.number(echo.server_seq, (echo.origin.clone(), echo.message.clone()));
+                    seen.number(echo.server_seq, &(echo.origin.clone(), echo.message.clone()));
                     self.behind = (self.typed, self.client.as_str().to_owned());
                     self.waits = false;
                 }

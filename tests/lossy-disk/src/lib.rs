@@ -110,7 +110,8 @@ impl Journal {
 
     fn sync(&self, file: c_int, real: impl FnOnce() -> c_int) -> c_int {
         let fault = self.fault("sync");
-        let number = self.syncs.fetch_add(1, Ordering::Relaxed);
+        // Unlike that of any other process that writes to the same journal.
+        let number = u64::from(std::process::id()) << 32 | self.syncs.fetch_add(1, Ordering::Relaxed);
         // Others go on meanwhile, and what they write is not covered.
         self.note(b's', file, number, &[]);
         let result = match (fault, self.sync_us) {

@@ -23,12 +23,12 @@ fn library() -> &'static Path {
     })
 }
 
-/// What a process that writes to a directory needs in order to write it down, too.
+/// What processes that write to a directory need in order to write it down, too.
 pub(crate) struct Disk {
     root: PathBuf,
     journal: PathBuf,
     faults: PathBuf,
-    /// What is below the root, when nobody writes.
+    /// What was below the root when the journal began.
     content: Content,
 }
 
@@ -61,7 +61,6 @@ impl Disk {
     /// The program that starts another one so that it is written down what that does. A sync takes up to `sync_us`
     /// microseconds; a real one if that is `None`.
     pub(crate) fn through(&self, sync_us: Option<u64>) -> Vec<String> {
-        let _ = fs::remove_file(&self.journal);
         let sets = [
             ("LD_PRELOAD", library()),
             ("LOSSY_DISK_ROOT", &self.root),
@@ -93,7 +92,17 @@ impl Disk {
         let real = |path: &Path| self.root.join(path.strip_prefix("/").unwrap());
         self.content.dirs.iter().for_each(|dir| fs::create_dir(real(dir)).unwrap());
         self.content.files.iter().for_each(|(path, bytes)| fs::write(real(path), bytes).unwrap());
+        // A process that was killed at once has not begun one.
+        let _ = fs::remove_file(&self.journal);
         in_doubt
+    }
+
+    /// Nobody writes any more, and the power stays: what is not synced still is not when the next process begins.
+    pub(crate) fn keep_power(&self) {
+        let journal = fs::read(&self.journal).unwrap_or_default();
+        let whole: usize = notes(&journal).iter().map(|note| NOTE_HEAD + note.bytes.len()).sum();
+        // The process may have been killed in the middle of a note.
+        fs::write(&self.journal, &journal[..whole]).unwrap();
     }
 
     /// Nobody writes any more, and the power stays: what was written down is what is there.
@@ -110,7 +119,6 @@ impl Disk {
     fn replayed(&self, seed: u64) -> (SimFiles, InDoubt) {
         let files = SimFiles::new(seed);
         self.content.put_into(&files);
-        // A process that is killed at once has not opened it.
         let journal = fs::read(&self.journal).unwrap_or_default();
         let notes = notes(&journal);
         let in_doubt = InDoubt { writes: unsynced(&notes) };
@@ -162,10 +170,13 @@ struct Note<'a> {
     bytes: &'a [u8],
 }
 
-/// The whole notes; the process may have been killed in the middle of the last one.
+/// How many bytes of a note come before those that it is about.
+const NOTE_HEAD: usize = 17;
+
+/// The whole notes.
 fn notes(mut journal: &[u8]) -> Vec<Note<'_>> {
     let mut notes = Vec::new();
-    while let Some((head, rest)) = journal.split_at_checked(17) {
+    while let Some((head, rest)) = journal.split_at_checked(NOTE_HEAD) {
         let length = u32::from_le_bytes(head[13..].try_into().unwrap()) as usize;
         let Some((bytes, rest)) = rest.split_at_checked(length) else { break };
         let file = u32::from_le_bytes(head[1..5].try_into().unwrap());

@@ -105,7 +105,7 @@ impl Log {
 /// What is killed, on which disk, and who looks on.
 struct Scene {
     data: PathBuf,
-    /// Which loses power with every kill, if there is one.
+    /// Which loses power with most kills, if there is one.
     disk: Option<Disk>,
     seen: Arc<Mutex<Seen>>,
     typists: Vec<Typist>,
@@ -137,9 +137,13 @@ impl Scene {
     fn look(&mut self) {
         self.kills += 1;
         let seen = self.seen.lock().unwrap();
-        if let Some(disk) = &mut self.disk {
-            self.in_doubt.writes += disk.lose_power(self.random.next(u64::MAX)).writes;
-            self.log.forget_unseen(&seen);
+        match &mut self.disk {
+            Some(disk) if self.random.next(4) > 0 => {
+                self.in_doubt.writes += disk.lose_power(self.random.next(u64::MAX)).writes;
+                self.log.forget_unseen(&seen);
+            }
+            Some(disk) => disk.keep_power(),
+            None => {}
         }
         // One that was killed at once has not made its store.
         if self.log.head > ServerSeq(0) || self.data.join("FORMAT").exists() {

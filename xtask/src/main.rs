@@ -7,6 +7,7 @@ mod kills;
 mod noted;
 mod packages;
 mod shipped;
+mod soak;
 mod steps;
 mod tiny;
 mod tools;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
         ["kills", args @ ..] => kills::run(&root(), args),
+        ["soak", args @ ..] => soak::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, kills::USAGE);
+    let help = format!("{HELP}{}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, kills::USAGE, soak::USAGE);
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

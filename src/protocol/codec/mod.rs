@@ -20,6 +20,7 @@ mod tests;
 
 pub use client::{decode_client, encode_client};
 pub use expand::{echoes, v1_expand, v2_echo};
+pub use op::{decode_op, encode_op};
 pub use parts::split_state;
 pub use server::decode_server;
 pub use server_write::{FEATURES, encode_server};

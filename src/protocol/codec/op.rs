@@ -1,8 +1,8 @@
 //! Operations, and the names and ids in them.
 
-use super::SECRET_BYTES_MIN;
 use super::read::{Fault, Fields};
 use super::write::Writer;
+use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{DocId, ElementId, ReplicaId};
 use crate::op::{Edit, Op};
 use crate::protocol::limits::Limits;
@@ -175,6 +175,24 @@ impl<'l> OpReader<'l> {
             }
         }
     }
+}
+
+/// Reads one operation object of version 2 by itself, as the server would send it.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong and where.
+pub fn decode_op(json: &str) -> Result<Op, Malformed> {
+    let mut fields = Fields::of_frame(json)?;
+    let kind = fields.text("type")?;
+    let op = OpReader::of_server(Version::V2).op(&kind, fields)?;
+    Ok(op.ok_or_else(|| Fault::malformed("is no operation of this version").at("type"))?)
+}
+
+/// Writes an operation object by itself.
+pub fn encode_op(op: &Op) -> String {
+    let mut writer = Writer::fragment();
+    write_op(&mut writer, op);
+    writer.finish_item()
 }
 
 /// Writes an operation as the value of a key.

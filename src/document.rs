@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
@@ -23,7 +24,7 @@ pub enum Delta {
         /// Position of its first character.
         at: usize,
         /// What appeared.
-        text: String,
+        text: SmolStr,
     },
     /// `len` characters from `at` on vanished.
     Delete {
@@ -193,14 +194,11 @@ impl Document {
             let (here, behind) = rest.split_at(end);
             if !exists {
                 let Some(at) = self.rga.insert(&parent, &id, here) else {
-                    let edit = Edit::Insert {
-                        parent: parent.clone().into_owned(),
-                        id: id.into_owned(),
-                        text: rest.to_owned(),
-                    };
+                    let edit =
+                        Edit::Insert { parent: parent.clone().into_owned(), id: id.into_owned(), text: rest.into() };
                     return self.wait(&parent, edit) || changed;
                 };
-                deltas.push(Delta::Insert { at, text: here.to_owned() });
+                deltas.push(Delta::Insert { at, text: here.into() });
                 self.highest = self.highest.max(self.rga.highest());
                 changed = true;
             }
@@ -301,7 +299,7 @@ impl Document {
         let lamport = highest.max(clock).checked_add(1)?;
         let id = ElementId { lamport, replica: replica.clone() };
         id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
-        Some(Edit::Insert { parent, id, text: text.to_owned() })
+        Some(Edit::Insert { parent, id, text: text.into() })
     }
 
     /// Makes the operation that deletes `len` characters from `position` on: one edit, or a batch where the range is

@@ -122,7 +122,7 @@ impl<'l> OpReader<'l> {
             Version::V2 if count == 0 => return fault("must not be empty"),
             _ => self.take(&id, count)?,
         }
-        Ok(Edit::Insert { parent, id, text: value.into_owned() })
+        Ok(Edit::Insert { parent, id, text: value.into() })
     }
 
     fn delete(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {

@@ -47,7 +47,7 @@ fn edits(single: bool) -> BoxedStrategy<Edit> {
     let (text, len) = if single { (texts(1..2).boxed(), 1..2u32) } else { (texts(1..40).boxed(), 1..60u32) };
     let parent = prop_oneof![Just(ElementId::root()), ids()];
     prop_oneof![
-        (parent, ids(), text).prop_map(|(parent, id, text)| Edit::Insert { parent, id, text }),
+        (parent, ids(), text).prop_map(|(parent, id, text)| Edit::Insert { parent, id, text: text.into() }),
         (ids(), len).prop_map(|(id, len)| Edit::Delete { id, len }),
     ]
     .boxed()
@@ -341,7 +341,7 @@ fn a_real_document_survives_its_parts() {
     let mut document = Document::new();
     let mut integrate = |op: Op| document.integrate(&op, &mut Vec::new());
     let long: String = "line\n\"quoted\" 😀\0".chars().cycle().take(3000).collect();
-    integrate(Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(1, &a), text: long }));
+    integrate(Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(1, &a), text: long.into() }));
     integrate(Op::Edit(Edit::Insert {
         parent: ElementId::new(70, &a),
         id: ElementId::new(9000, &b),

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use collab_engine::content::Content;
 use collab_engine::document::{Delta, Document};
-use collab_engine::id::ReplicaId;
+use collab_engine::id::{Lamport, ReplicaId};
 use collab_engine::op::Op;
 use collab_engine::protocol::codec::{decode_op, encode_op};
 use crop::Rope;
@@ -58,16 +58,22 @@ impl Ours {
         self.deltas.clear();
     }
 
+    /// What the replica's state machine does with an edit of its user.
     fn edit_with(&mut self, patch: &Patch, mut sent: impl FnMut(Op)) {
+        let Self { document, name, deltas } = self;
         if patch.deleted > 0 {
-            let op = self.document.local_delete(patch.position, patch.deleted).unwrap();
-            self.integrate(&op);
-            sent(op);
+            let run = document.delete_run_at(patch.position, patch.deleted, deltas).map(Op::Edit);
+            sent(run.unwrap_or_else(|| {
+                let op = document.local_delete(patch.position, patch.deleted).unwrap();
+                document.integrate(&op, deltas);
+                op
+            }));
+            deltas.clear();
         }
         if !patch.inserted.is_empty() {
-            let op = Op::Edit(self.document.local_insert(patch.position, &patch.inserted, &self.name).unwrap());
-            self.integrate(&op);
-            sent(op);
+            let edit = document.insert_at(Lamport(0), patch.position, &patch.inserted, name, deltas).unwrap();
+            sent(Op::Edit(edit));
+            deltas.clear();
         }
     }
 }

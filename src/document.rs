@@ -14,7 +14,7 @@ use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::ranges::IdRanges;
-use crate::rga::{NodeSizes, Rga, Run, within_clock};
+use crate::rga::{NodeSizes, Rga, Run, char_count, within_clock};
 
 /// A change of the visible text, in scalar values; each position as of after the changes before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -320,7 +320,7 @@ impl Document {
         deltas: &mut Vec<Delta>,
     ) -> Option<Edit> {
         let id = ElementId { lamport: self.highest.max(clock).checked_add(1)?, replica: replica.clone() };
-        id.lamport.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
+        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
         // What waits may be waiting for these ids.
         if self.waiting_count() > 0 || position > self.rga.len() || mutated!(MintsIgnoringOthers) {
             let edit = self.local_insert_above(clock, position, text, replica)?;

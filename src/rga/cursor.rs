@@ -49,7 +49,11 @@ impl Tree {
     }
 
     /// Moves the cursor to a slot, or behind the last one of a leaf.
+    #[inline]
     pub(super) fn aim(&mut self, leaf: u32, slot: usize) {
+        if (self.cursor.leaf, self.cursor.slot) == (leaf, slot) {
+            return;
+        }
         if self.cursor.leaf != leaf {
             self.settle();
             let before_leaf = self.chars_before_leaf(leaf);
@@ -60,6 +64,12 @@ impl Tree {
 
     /// Moves the cursor to the segment with the visible character at `position`, which must be below their number.
     pub(super) fn seek(&mut self, position: usize) -> Place {
+        if let Some(offset) = position.checked_sub(self.cursor.before())
+            && let Some(segment) = self.leaf(self.cursor.leaf).segments.get(self.cursor.slot)
+            && offset < segment.chars()
+        {
+            return Place { leaf: self.cursor.leaf, slot: self.cursor.slot, offset: offset as u32 };
+        }
         let place = match position.checked_sub(self.cursor.before_leaf) {
             Some(inside) if inside < self.cursor.chars => self.find_from_cursor(inside),
             _ => {
@@ -120,13 +130,23 @@ impl Tree {
         cursor.slot = slot;
     }
 
-    /// Moves the cursor to the segment before it, which was just lengthened by another.
-    pub(super) fn retreat(&mut self, by: Segment) {
-        let Self { cursor, leaves, .. } = self;
-        cursor.slot -= 1;
-        let segment = &leaves[cursor.leaf as usize].segments[cursor.slot];
-        cursor.before_slot -= segment.chars() - by.chars();
-        cursor.byte -= (segment.bytes - by.bytes) as usize;
+    /// Lengthens the segment before a gap by one that goes on as it does, and moves the cursor there; answers the number of
+    /// visible characters before the new ones. `None`, and nothing has changed, if there is no such segment.
+    pub(super) fn extend(&mut self, gap: Place, by: &Segment, text: &str) -> Option<usize> {
+        let left = gap.slot.checked_sub(1).filter(|_| gap.offset == 0)?;
+        if !self.leaf(gap.leaf).segments[left].goes_on_as(by) {
+            return None;
+        }
+        self.aim(gap.leaf, left);
+        let (before, byte) = (self.cursor.before(), self.cursor.byte);
+        let leaf = self.leaf_mut(gap.leaf);
+        let segment = &mut leaf.segments[left];
+        let (chars, bytes) = (segment.chars(), segment.bytes as usize);
+        segment.len += by.len;
+        segment.bytes += by.bytes;
+        leaf.text.insert_str(byte + bytes, text);
+        self.note_grown(by.chars());
+        Some(before + chars)
     }
 
     /// Notes that the cursor's leaf has so many more visible characters, at or behind the cursor.

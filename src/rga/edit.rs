@@ -44,19 +44,17 @@ impl Rga {
         let is_newest = key.lamport > self.highest;
         let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
-        while !rest.is_empty() {
+        loop {
             let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
-            let segment = Segment {
-                lamport: key.lamport,
-                replica: key.replica,
-                len: piece.chars().count() as u32,
-                bytes: piece.len() as u32,
-            };
+            let (len, bytes) = (char_count(piece) as u32, piece.len() as u32);
+            let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
             let (before, end) = self.put(gap, segment, piece);
-            position.get_or_insert(before);
+            let position = *position.get_or_insert(before);
+            if behind.is_empty() {
+                return position;
+            }
             (gap, key, rest) = (end, segment.end(), behind);
         }
-        position.unwrap_or(0)
     }
 
     fn gap_behind(&self, Place { leaf, slot, offset }: Place) -> Place {
@@ -67,7 +65,14 @@ impl Rga {
 
     /// Puts a segment into a gap; answers the number of visible characters before it, and the gap behind it.
     pub(super) fn put(&mut self, gap: Place, segment: Segment, text: &str) -> (usize, Place) {
-        let Place { leaf, mut slot, offset } = self.make_room(gap, text.len());
+        let gap = self.make_room(gap, text.len());
+        self.element_count += u64::from(segment.len);
+        let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
+        self.highest = self.highest.max(last.lamport);
+        if let Some(before) = self.tree.extend(gap, &segment, text) {
+            return (before, gap);
+        }
+        let Place { leaf, mut slot, offset } = gap;
         self.tree.aim(leaf, slot);
         if offset > 0 {
             let start = self.tree.cursor.byte;
@@ -76,19 +81,11 @@ impl Rga {
             self.tree.aim(leaf, slot);
         }
         let (before, byte) = (self.tree.cursor.before(), self.tree.cursor.byte);
-        if self.tree.leaf_mut(leaf).extend(slot, segment, byte, text) {
-            self.tree.retreat(segment);
-        } else {
-            self.tree.leaf_mut(leaf).put(slot, segment, byte, text);
-            self.tree.note_segment(slot, &self.names);
-            self.index.add(segment.key(), leaf);
-            slot += 1;
-        }
+        self.tree.leaf_mut(leaf).put(slot, segment, byte, text);
         self.tree.note_grown(segment.chars());
-        self.element_count += u64::from(segment.len);
-        let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
-        self.highest = self.highest.max(last.lamport);
-        (before, Place { leaf, slot, offset: 0 })
+        self.tree.note_segment(slot, &self.names);
+        self.index.add(segment.key(), leaf);
+        (before, Place { leaf, slot: slot + 1, offset: 0 })
     }
 
     /// Splits the leaf until two more segments and `bytes` more bytes of text fit in at the gap; answers where the gap
@@ -231,6 +228,11 @@ pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
         return text;
     }
     text.char_indices().nth(room as usize).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Number of scalar values; most texts are one keystroke.
+pub(crate) fn char_count(text: &str) -> usize {
+    if text.len() == 1 { 1 } else { text.chars().count() }
 }
 
 /// Length in bytes of the first piece of a long text: at most half a leaf, so that it fits after one split, and whole

@@ -29,11 +29,21 @@ struct Entry {
 /// Some entries in a row, at least one.
 type Chunk = Vec<Entry>;
 
+/// The newest entries of a replica; none if it has no entries at all.
+#[derive(Clone, Debug, Default, Hash)]
+struct Tail {
+    base: u64,
+    chunk: Chunk,
+}
+
 /// From id to leaf.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Index {
-    /// By replica and base, which is at most the Lamport value of the first entry and above that of every entry before.
-    chunks: BTreeMap<(Replica, u64), Chunk>,
+    /// By replica. Most of what is asked for and nearly all that is added is new.
+    tails: Vec<Tail>,
+    /// What is older, by replica and base, which is at most the Lamport value of the first entry and above that of every
+    /// entry before.
+    older: BTreeMap<(Replica, u64), Chunk>,
 }
 
 /// How many entries of a chunk are at or before a distance.
@@ -46,10 +56,29 @@ fn count_up_to(chunk: &[Entry], distance: u64) -> usize {
 }
 
 impl Index {
+    fn tail(&self, replica: Replica) -> Option<&Tail> {
+        self.tails.get(replica as usize).filter(|tail| !tail.chunk.is_empty())
+    }
+
     /// The chunk that holds `key`, or would, and its base; `None` if it is before all chunks of its replica.
     fn chunk(&self, key: Key) -> Option<(u64, &Chunk)> {
-        let ((replica, base), chunk) = self.chunks.range(..=(key.replica, key.lamport)).next_back()?;
-        (*replica == key.replica).then_some((*base, chunk))
+        match self.tail(key.replica)? {
+            Tail { base, chunk } if *base <= key.lamport => Some((*base, chunk)),
+            _ => {
+                let ((replica, base), chunk) = self.older.range(..=(key.replica, key.lamport)).next_back()?;
+                (*replica == key.replica).then_some((*base, chunk))
+            }
+        }
+    }
+
+    fn chunk_mut(&mut self, key: Key) -> Option<(u64, &mut Chunk)> {
+        match self.tails.get_mut(key.replica as usize)? {
+            Tail { base, chunk } if *base <= key.lamport => Some((*base, chunk)),
+            _ => {
+                let ((replica, base), chunk) = self.older.range_mut(..=(key.replica, key.lamport)).next_back()?;
+                (*replica == key.replica).then_some((*base, chunk))
+            }
+        }
     }
 
     /// The leaf that holds `key`, if anything does.
@@ -62,28 +91,35 @@ impl Index {
     /// The Lamport value of the first entry of the same replica behind `key`. If `key` does not exist, the first id
     /// behind it that does.
     pub(super) fn next(&self, key: Key) -> Option<u64> {
+        let tail = self.tail(key.replica)?;
         let here = self.chunk(key).and_then(|(base, chunk)| {
             let entry = chunk.get(count_up_to(chunk, key.lamport - base))?;
             Some(base + u64::from(entry.distance))
         });
-        here.or_else(|| {
-            let behind = (key.replica, key.lamport.saturating_add(1))..=(key.replica, u64::MAX);
-            let ((_, base), chunk) = self.chunks.range(behind).next()?;
-            Some(base + u64::from(chunk.first()?.distance))
-        })
+        if here.is_some() || tail.base <= key.lamport {
+            return here;
+        }
+        let behind = (key.replica, key.lamport + 1)..=(key.replica, tail.base);
+        let next =
+            self.older.range(behind).next().map_or((tail.base, &tail.chunk), |((_, base), chunk)| (*base, chunk));
+        Some(next.0 + u64::from(next.1.first()?.distance))
     }
 
     /// Notes that the ids from `key` on are in `leaf`.
     pub(super) fn add(&mut self, key: Key, leaf: u32) {
         let Key { lamport, replica } = key;
-        let found = self.chunks.range_mut(..=(replica, lamport)).next_back();
-        let Some(((_, base), chunk)) = found.filter(|((of, _), _)| *of == replica) else {
+        if self.tail(replica).is_none() {
+            let tails = self.tails.len().max(replica as usize + 1);
+            self.tails.resize_with(tails, Tail::default);
+            self.tails[replica as usize].base = lamport.saturating_sub(REACH_BACK);
+        }
+        let is_new = self.tails[replica as usize].base <= lamport;
+        let Some((base, chunk)) = self.chunk_mut(key) else {
             let base = lamport.saturating_sub(REACH_BACK);
-            let distance = (lamport - base) as u32;
-            self.chunks.insert((replica, base), vec![Entry { distance, leaf }]);
+            self.older.insert((replica, base), vec![Entry { distance: (lamport - base) as u32, leaf }]);
             return;
         };
-        let (base, distance) = (*base, lamport - base);
+        let distance = lamport - base;
         let at = count_up_to(chunk, distance);
         let before = at.checked_sub(1).map(|before| &mut chunk[before]);
         if let Some(same) = before.filter(|before| u64::from(before.distance) == distance) {
@@ -94,16 +130,24 @@ impl Index {
         match u32::try_from(distance) {
             Ok(distance) if chunk.len() < CHUNK_MAX => chunk.insert(at, Entry { distance, leaf }),
             // What is typed comes at the end: those before it stay together.
-            _ if is_at_end => {
-                self.chunks.insert((replica, lamport), vec![Entry { distance: 0, leaf }]);
-            }
+            _ if is_at_end => self.begin_chunk(is_new, key, lamport, vec![Entry { distance: 0, leaf }]),
             _ => {
                 let mut moved = chunk.split_off(CHUNK_MAX / 2);
                 let shift = moved[0].distance;
                 moved.iter_mut().for_each(|entry| entry.distance -= shift);
-                self.chunks.insert((replica, base + u64::from(shift)), moved);
+                self.begin_chunk(is_new, key, base + u64::from(shift), moved);
                 self.add(key, leaf);
             }
+        }
+    }
+
+    /// Puts a chunk behind the one that holds `key`, or would; `is_new` if that is the replica's last one.
+    fn begin_chunk(&mut self, is_new: bool, key: Key, base: u64, chunk: Chunk) {
+        if is_new {
+            let before = std::mem::replace(&mut self.tails[key.replica as usize], Tail { base, chunk });
+            self.older.insert((key.replica, before.base), before.chunk);
+        } else {
+            self.older.insert((key.replica, base), chunk);
         }
     }
 
@@ -112,17 +156,28 @@ impl Index {
         if self.leaf(key) != Some(leaf) {
             self.add(key, leaf);
         }
+        // Tombstones that were joined may have entries inside.
         let mut inside = key;
-        while let Some(next) = self.next(inside).filter(|next| *next - key.lamport < len) {
+        while len > 1
+            && let Some(next) = self.next(inside).filter(|next| *next - key.lamport < len)
+        {
             inside.lamport = next;
             self.add(inside, leaf);
         }
     }
 
+    /// All chunks with their bases, by replica and Lamport value.
+    fn chunks(&self) -> impl Iterator<Item = (Replica, u64, &Chunk)> {
+        (0..).zip(&self.tails).flat_map(|(replica, tail)| {
+            let older = self.older.range((replica, 0)..=(replica, u64::MAX));
+            let older = older.map(move |((_, base), chunk)| (replica, *base, chunk));
+            older.chain((!tail.chunk.is_empty()).then_some((replica, tail.base, &tail.chunk)))
+        })
+    }
+
     /// All entries, by replica and Lamport value.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Key, u32)> {
-        self.chunks.iter().flat_map(|((replica, base), chunk)| {
-            let (replica, base) = (*replica, *base);
+        self.chunks().flat_map(|(replica, base, chunk)| {
             let key = move |entry: &Entry| Key { lamport: base + u64::from(entry.distance), replica };
             chunk.iter().map(move |entry| (key(entry), entry.leaf))
         })
@@ -130,15 +185,14 @@ impl Index {
 
     /// Whether the entries are sorted, and the chunks neither empty nor too long.
     pub(super) fn is_sorted(&self) -> bool {
-        let is_fit = |chunk: &Chunk| (1..=CHUNK_MAX).contains(&chunk.len());
-        let bases = self.chunks.keys().skip(1);
-        let ends = self
-            .chunks
-            .iter()
-            .map(|((replica, base), chunk)| (*replica, base + chunk.last().map_or(0, |last| u64::from(last.distance))));
+        let end = |chunk: &Chunk| chunk.last().map_or(0, |last| u64::from(last.distance));
+        let bases = self.chunks().skip(1).map(|(replica, base, _)| (replica, base));
+        let ends = self.chunks().map(|(replica, base, chunk)| (replica, base + end(chunk)));
         self.entries().map(|(key, _)| (key.replica, key.lamport)).is_sorted_by(|a, b| a < b)
-            && self.chunks.values().all(is_fit)
-            && ends.zip(bases).all(|(end, base)| end < *base)
+            && self.chunks().all(|(_, _, chunk)| (1..=CHUNK_MAX).contains(&chunk.len()))
+            && self.chunks().count()
+                == self.older.len() + self.tails.iter().filter(|tail| !tail.chunk.is_empty()).count()
+            && ends.zip(bases).all(|(end, base)| end < base)
     }
 }
 
@@ -176,6 +230,6 @@ mod tests {
         }
         let entries: Vec<_> = index.entries().map(|(key, leaf)| ((key.replica, key.lamport), leaf)).collect();
         assert_eq!(entries, map.into_iter().collect::<Vec<_>>());
-        assert!(index.chunks.len() > 50, "many chunks were made");
+        assert!(index.older.len() > 50, "many chunks were made");
     }
 }

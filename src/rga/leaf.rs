@@ -154,20 +154,6 @@ impl Leaf {
         self.segments.insert(slot + 1, rest);
     }
 
-    /// Lengthens the segment before `slot` by one that goes on as it does; its text goes to `byte`. Answers whether that
-    /// is so.
-    pub(super) fn extend(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) -> bool {
-        match slot.checked_sub(1).map(|left| &mut self.segments[left]) {
-            Some(left) if left.goes_on_as(&segment) => {
-                left.len += segment.len;
-                left.bytes += segment.bytes;
-                self.text.insert_str(byte, text);
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// Puts a segment before `slot`, and its text, unless it is deleted, to `byte`.
     pub(super) fn put(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) {
         self.text.insert_str(byte, text);
@@ -189,7 +175,7 @@ impl Leaf {
         if len < self.segments[slot].len {
             self.cut(start, slot, len);
         }
-        self.text.replace_range(start..start + self.segments[slot].bytes as usize, "");
+        self.text.drain(start..start + self.segments[slot].bytes as usize);
         self.segments[slot].bytes = 0;
         self.join(slot);
         if slot > 0 {
@@ -217,7 +203,7 @@ impl Leaf {
         let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
         let all_bytes = segment.bytes as usize;
         let (kept, dropped) = if is_end { (cut, cut..all_bytes) } else { (all_bytes - cut, 0..cut) };
-        self.text.replace_range(start + dropped.start..start + dropped.end, "");
+        self.text.drain(start + dropped.start..start + dropped.end);
         let segment = &mut self.segments[slot];
         segment.len -= len;
         segment.bytes = kept as u32;

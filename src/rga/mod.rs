@@ -31,7 +31,7 @@ use leaf::Segment;
 use names::{Key, Names};
 use tree::{Place, Tree};
 
-pub(crate) use edit::within_clock;
+pub(crate) use edit::{char_count, within_clock};
 pub use runs::{Run, RunContent};
 pub use tree::NodeSizes;
 

@@ -186,7 +186,7 @@ fn check_sees_what_is_broken() {
         ("elements", |rga| rga.element_count += 1),
         ("highest", |rga| rga.highest += 1),
         ("cursor's leaf", |rga| rga.tree.cursor.leaf = u32::MAX),
-        ("cursor's slot", |rga| rga.tree.cursor.slot += 1),
+        ("cursor's slot", |rga| rga.tree.cursor.slot = 99),
         ("characters before the cursor's leaf", |rga| rga.tree.cursor.before_leaf += 1),
         ("characters before the cursor", |rga| rga.tree.cursor.before_slot += 1),
         ("bytes before the cursor", |rga| rga.tree.cursor.byte += 1),

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 use crate::ranges::IdRanges;
-use crate::rga::{NodeSizes, Rga, Run, within_clock};
+use crate::rga::{NodeSizes, Rga, Run, char_count, within_clock};
 
 /// A change of the visible text, in scalar values; each position as of after the changes before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +24,7 @@ pub enum Delta {
         /// Position of its first character.
         at: usize,
         /// What appeared.
-        text: String,
+        text: SmolStr,
     },
     /// `len` characters from `at` on vanished.
     Delete {
@@ -182,7 +183,17 @@ impl Document {
         }
     }
 
-    fn apply_insert(&mut self, parent: &ElementId, id: &ElementId, text: &str, deltas: &mut Vec<Delta>) -> bool {
+    fn apply_insert(&mut self, parent: &ElementId, id: &ElementId, text: &SmolStr, deltas: &mut Vec<Delta>) -> bool {
+        // Most of what comes is newer than all that is there, so none of it is, and its parent is.
+        if id.lamport > self.rga.highest()
+            && let Some(at) = self.rga.insert(parent, id, text)
+        {
+            let here = within_clock(id.lamport, text);
+            let text = if here.len() == text.len() { text.clone() } else { here.into() };
+            deltas.push(Delta::Insert { at, text });
+            self.highest = self.highest.max(self.rga.highest());
+            return true;
+        }
         let (mut parent, mut id) = (Cow::Borrowed(parent), Cow::Borrowed(id));
         let mut rest = within_clock(id.lamport, text);
         let mut left = rest.chars().count() as u64;
@@ -193,14 +204,11 @@ impl Document {
             let (here, behind) = rest.split_at(end);
             if !exists {
                 let Some(at) = self.rga.insert(&parent, &id, here) else {
-                    let edit = Edit::Insert {
-                        parent: parent.clone().into_owned(),
-                        id: id.into_owned(),
-                        text: rest.to_owned(),
-                    };
+                    let edit =
+                        Edit::Insert { parent: parent.clone().into_owned(), id: id.into_owned(), text: rest.into() };
                     return self.wait(&parent, edit) || changed;
                 };
-                deltas.push(Delta::Insert { at, text: here.to_owned() });
+                deltas.push(Delta::Insert { at, text: here.into() });
                 self.highest = self.highest.max(self.rga.highest());
                 changed = true;
             }
@@ -212,21 +220,19 @@ impl Document {
     }
 
     fn apply_delete(&mut self, id: &ElementId, len: u32, deltas: &mut Vec<Delta>) -> bool {
-        let before = deltas.len();
-        let (mut id, mut left) = (Cow::Borrowed(id), u64::from(len));
+        let (before, len) = (deltas.len(), u64::from(len));
+        let (mut at, mut done) = (Cow::Borrowed(id), 0);
         let mut waits = false;
-        while left > 0 {
-            let (exists, extent) = self.rga.extent(&id, left);
-            if exists {
-                self.rga.delete(&id, extent as u32, |at, len| deltas.push(Delta::Delete { at, len }));
-            } else if !mutated!(DeletedAheadForgotten) {
-                waits |= self.deleted_ahead.add(&id, extent) > 0;
+        loop {
+            done += self.rga.delete_existing(&at, len - done, |at, len| deltas.push(Delta::Delete { at, len }));
+            let Some(absent) = id.checked_add(done).filter(|_| done < len) else { break };
+            let (_, extent) = self.rga.extent(&absent, len - done);
+            if !mutated!(DeletedAheadForgotten) {
+                waits |= self.deleted_ahead.add(&absent, extent) > 0;
             }
-            left -= extent;
-            match id.checked_add(extent) {
-                Some(next) => id = Cow::Owned(next),
-                None => break,
-            }
+            done += extent;
+            let Some(next) = id.checked_add(done).filter(|_| done < len) else { break };
+            at = Cow::Owned(next);
         }
         waits || deltas.len() > before
     }
@@ -301,7 +307,41 @@ impl Document {
         let lamport = highest.max(clock).checked_add(1)?;
         let id = ElementId { lamport, replica: replica.clone() };
         id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
-        Some(Edit::Insert { parent, id, text: text.to_owned() })
+        Some(Edit::Insert { parent, id, text: text.into() })
+    }
+
+    /// Makes the same operation and integrates it at once, without looking up what was just found.
+    pub fn insert_at(
+        &mut self,
+        clock: Lamport,
+        position: usize,
+        text: &str,
+        replica: &ReplicaId,
+        deltas: &mut Vec<Delta>,
+    ) -> Option<Edit> {
+        let id = ElementId { lamport: self.highest.max(clock).checked_add(1)?, replica: replica.clone() };
+        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
+        // What waits may be waiting for these ids.
+        if self.waiting_count() > 0 || position > self.rga.len() || mutated!(MintsIgnoringOthers) {
+            let edit = self.local_insert_above(clock, position, text, replica)?;
+            self.integrate_edit(&edit, deltas);
+            return Some(edit);
+        }
+        let position = position.saturating_sub(usize::from(mutated!(InsertsOneToTheLeft)));
+        let text = SmolStr::new(text);
+        let parent = self.rga.insert_at(position, &id, &text);
+        self.highest = self.highest.max(self.rga.highest());
+        deltas.push(Delta::Insert { at: position, text: text.clone() });
+        Some(Edit::Insert { parent, id, text })
+    }
+
+    /// Makes the operation that deletes `len` characters from `position` on and integrates it at once, if the range is of
+    /// one run and lies together, as most do; else changes nothing.
+    pub fn delete_run_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Edit> {
+        position.checked_add(len).filter(|end| len > 0 && *end <= self.rga.len())?;
+        let id = self.rga.delete_run_at(position, len)?;
+        deltas.push(Delta::Delete { at: position, len });
+        Some(Edit::Delete { id, len: u32::try_from(len).ok()? })
     }
 
     /// Makes the operation that deletes `len` characters from `position` on: one edit, or a batch where the range is

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The largest integer that any message or record may carry: 2^53 − 1, so that JavaScript peers agree on it.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -14,12 +15,12 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// The name of one replica instance; on the wire the `client_id`. Compared by UTF-8 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReplicaId(Arc<str>);
+pub struct ReplicaId(SmolStr);
 
 impl ReplicaId {
     /// Wraps a name; whether it is acceptable is decided where messages are decoded.
     pub fn new(name: &str) -> Self {
-        Self(Arc::from(name))
+        Self(SmolStr::new(name))
     }
 
     /// The name itself.

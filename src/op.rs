@@ -5,6 +5,7 @@
 //! This module knows the rules that need no document: W3 (Gomes et al., OpSets, "insert after a smaller id"), sizes.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::id::{ElementId, ReplicaId};
 
@@ -18,7 +19,7 @@ pub enum Edit {
         /// The id of the first character.
         id: ElementId,
         /// At least one Unicode scalar value.
-        text: String,
+        text: SmolStr,
     },
     /// Deletes the `len` elements `id`, `id + 1`, …, all of one replica.
     Delete {

@@ -36,7 +36,7 @@ fn scattering(author: ReplicaId) -> impl Iterator<Item = Op> + Send {
             0 => ElementId::root(),
             parent => ElementId::new(parent, &author),
         };
-        Op::Edit(Edit::Insert { parent, id: ElementId::new(lamport, &author), text: "x".to_owned() })
+        Op::Edit(Edit::Insert { parent, id: ElementId::new(lamport, &author), text: "x".into() })
     })
 }
 

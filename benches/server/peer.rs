@@ -147,7 +147,7 @@ impl Window {
 pub(crate) fn typing(author: ReplicaId) -> impl Iterator<Item = Op> + Send {
     (1..).map(move |lamport| {
         let parent = if lamport == 1 { ElementId::root() } else { ElementId::new(lamport - 1, &author) };
-        Op::Edit(Edit::Insert { parent, id: ElementId::new(lamport, &author), text: "x".to_owned() })
+        Op::Edit(Edit::Insert { parent, id: ElementId::new(lamport, &author), text: "x".into() })
     })
 }
 

@@ -27,7 +27,7 @@ fn doc(name: &str) -> DocId {
 fn entry(first: u64, replica: &str, text: &str) -> Entry {
     let origin = ReplicaId::new(replica);
     let op =
-        Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(first, &origin), text: text.to_owned() });
+        Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(first, &origin), text: text.into() });
     let message = MessageId::Number(first);
     let (answered, seen, proof) = (0, ServerSeq(0), Some(Digest::of(b"secret")));
     let term = (first == 1).then_some(Term(7));

@@ -4,6 +4,7 @@ use crate::id::INTEGER_MAX;
 use crate::invariants::Violation;
 
 use super::Rga;
+use super::cursor::Cursor;
 use super::names::Key;
 use super::tree::NONE;
 
@@ -20,6 +21,7 @@ impl Rga {
         ensure(self.names.is_consistent(), "replica names and their numbers disagree")?;
         self.check_leaves()?;
         self.check_tree()?;
+        self.check_positions()?;
         self.check_index()?;
         self.check_totals()?;
         self.check_order()
@@ -49,8 +51,10 @@ impl Rga {
     fn check_tree(&self) -> Result<(), Violation> {
         let tree = &self.tree;
         if tree.leaves.is_empty() {
-            return ensure(tree.inners.is_empty() && (tree.height, tree.root) == (0, 0), "an empty tree has nodes");
+            let is_bare = tree.inners.is_empty() && (tree.height, tree.root) == (0, 0);
+            return ensure(is_bare && tree.cursor == Cursor::default(), "an empty tree has nodes");
         }
+        ensure((tree.cursor.leaf as usize) < tree.leaves.len(), "the cursor is nowhere")?;
         let mut walk = vec![(tree.root, tree.height, NONE)];
         let (mut previous, mut leaves, mut inners) = (NONE, 0, 0);
         while let Some((node, level, parent)) = walk.pop() {
@@ -70,7 +74,7 @@ impl Rga {
             ensure(is_fit, "an inner node has no or too many children")?;
             for child in inner.children.iter().rev() {
                 let actual = match level {
-                    1 => tree.leaf_as_child(child.node, &self.names),
+                    1 => tree.leaf_as_known(child.node, &self.names),
                     _ => tree.inner_as_child(child.node, &self.names),
                 };
                 ensure(*child == actual, "what an inner node keeps about a child is wrong")?;
@@ -79,6 +83,23 @@ impl Rga {
         }
         ensure(tree.leaf(previous).next == NONE, "the last leaf names a next one")?;
         ensure((leaves, inners) == (tree.leaves.len(), tree.inners.len()), "a node is not in the tree")
+    }
+
+    /// What the cursor says, and that leaves are found where they are although it owes something. The tree is sound.
+    fn check_positions(&self) -> Result<(), Violation> {
+        let tree = &self.tree;
+        let (mut number, mut before) = (if tree.leaves.is_empty() { NONE } else { 0 }, 0);
+        while number != NONE {
+            let is_right = tree.cursor.leaf != number || tree.is_cursor_right(before);
+            ensure(is_right, "the cursor says what is not so")?;
+            ensure(tree.chars_before_leaf(number) == before, "a leaf is found at another position")?;
+            let leaf = tree.leaf(number);
+            let chars = leaf.chars();
+            let is_found = |position: usize| tree.find_visible(position).leaf == number;
+            ensure(chars == 0 || is_found(before) && is_found(before + chars - 1), "a position is in another leaf")?;
+            (number, before) = (leaf.next, before + chars);
+        }
+        Ok(())
     }
 
     fn check_index(&self) -> Result<(), Violation> {
@@ -95,6 +116,7 @@ impl Rga {
             ensure(key.lamport > 0, "an element has the root's id")?;
             ensure(u64::from(*len) <= (INTEGER_MAX + 1).saturating_sub(key.lamport), "an id is beyond the largest")?;
             ensure(self.index.leaf(*key) == Some(*leaf), "the index names another leaf")?;
+            ensure(self.index.leaf(key.plus(u64::from(len - 1))) == Some(*leaf), "the index divides a segment")?;
             // A gap ends an entry's range: then whatever exists behind an absent id begins an entry.
             let begins_entry = self.index.next(Key { lamport: key.lamport - 1, ..*key }) == Some(key.lamport);
             ensure(end == Some(*key) || begins_entry, "an entry reaches over ids that do not exist")?;
@@ -102,13 +124,10 @@ impl Rga {
             ensure(is_in_order || begins_entry, "an entry's ids are not in document order")?;
             (end, place) = (Some(key.plus(u64::from(*len))), Some((*leaf, *slot)));
         }
-        let is_held = |(key, leaf): (Key, u32)| {
-            self.tree
-                .leaves
-                .get(leaf as usize)
-                .is_some_and(|leaf| leaf.find(key).is_some_and(|(_, offset)| offset == 0))
-        };
-        ensure(self.index.entries().all(is_held), "an entry of the index is not where a segment begins")
+        let is_held =
+            |(key, leaf): (Key, u32)| self.tree.leaves.get(leaf as usize).is_some_and(|leaf| leaf.find(key).is_some());
+        ensure(self.index.is_sorted(), "the index is not sorted")?;
+        ensure(self.index.entries().all(is_held), "an entry of the index names a leaf that does not hold it")
     }
 
     fn check_totals(&self) -> Result<(), Violation> {

@@ -14,57 +14,78 @@ impl Rga {
     /// none of the ids exists; `None` if `parent` does not exist. Characters whose ids would be beyond [`INTEGER_MAX`]
     /// are left out; `None` too if that leaves nothing.
     pub fn insert(&mut self, parent: &ElementId, id: &ElementId, text: &str) -> Option<usize> {
-        let mut rest = within_clock(id.lamport, text);
+        let rest = within_clock(id.lamport, text);
         if rest.is_empty() {
             return None;
         }
-        let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(parent)? };
-        let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
-        let mut gap = self.tree.skip_preceding(behind, key, &self.names);
-        let mut position = None;
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
-            let segment = Segment {
-                lamport: key.lamport,
-                replica: key.replica,
-                len: piece.chars().count() as u32,
-                bytes: piece.len() as u32,
-            };
-            let (before, end) = self.put(gap, segment, piece);
-            position.get_or_insert(before);
-            (gap, key, rest) = (end, segment.end(), behind);
-        }
-        position
+        let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(self.find_id(parent)?) };
+        Some(self.insert_behind(behind, id, rest))
     }
 
-    fn gap_behind(&self, id: &ElementId) -> Option<Place> {
-        let Place { leaf, slot, offset } = self.find_id(id)?;
+    /// Inserts a run behind the first `position` visible characters, of which there must be so many; answers what it is
+    /// behind. The caller has made sure that the ids are new, are ids, and exceed all others.
+    pub fn insert_at(&mut self, position: usize, id: &ElementId, text: &str) -> ElementId {
+        let (behind, parent) = match position.checked_sub(1) {
+            None => (self.tree.start(), ElementId::root()),
+            Some(before) => {
+                let place = self.tree.seek(before);
+                let key = self.segment(place).key().plus(u64::from(place.offset));
+                (self.gap_behind(place), self.names.id(key))
+            }
+        };
+        self.insert_behind(behind, id, text);
+        parent
+    }
+
+    /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
+    fn insert_behind(&mut self, behind: Place, id: &ElementId, text: &str) -> usize {
+        let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
+        // What is newer than all others precedes all others.
+        let is_newest = key.lamport > self.highest;
+        let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
+        let (mut rest, mut position) = (text, None);
+        loop {
+            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
+            let (len, bytes) = (char_count(piece) as u32, piece.len() as u32);
+            let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
+            let (before, end) = self.put(gap, segment, piece);
+            let position = *position.get_or_insert(before);
+            if behind.is_empty() {
+                return position;
+            }
+            (gap, key, rest) = (end, segment.end(), behind);
+        }
+    }
+
+    fn gap_behind(&self, Place { leaf, slot, offset }: Place) -> Place {
         let is_last = offset + 1 == self.tree.leaf(leaf).segments[slot].len || mutated!(BehindTheRun);
         let (slot, offset) = if is_last { (slot + 1, 0) } else { (slot, offset + 1) };
-        Some(Place { leaf, slot, offset })
+        Place { leaf, slot, offset }
     }
 
     /// Puts a segment into a gap; answers the number of visible characters before it, and the gap behind it.
     pub(super) fn put(&mut self, gap: Place, segment: Segment, text: &str) -> (usize, Place) {
-        let Place { leaf, mut slot, offset } = self.make_room(gap, text.len());
-        let node = self.tree.leaf_mut(leaf);
-        if offset > 0 {
-            node.cut(slot, offset);
-            slot += 1;
-        }
-        let before_in_leaf = node.chars_before(slot, 0);
-        let extends = node.put(slot, segment, text);
-        let key = (!extends).then(|| segment.key());
-        if let Some(key) = key {
-            self.index.add(key, leaf);
-            slot += 1;
-        }
-        self.recent = leaf;
+        let gap = self.make_room(gap, text.len());
         self.element_count += u64::from(segment.len);
         let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
         self.highest = self.highest.max(last.lamport);
-        let before = self.tree.note_put(leaf, segment.chars(), key, &self.names) + before_in_leaf;
-        (before, Place { leaf, slot, offset: 0 })
+        if let Some(before) = self.tree.extend(gap, &segment, text) {
+            return (before, gap);
+        }
+        let Place { leaf, mut slot, offset } = gap;
+        self.tree.aim(leaf, slot);
+        if offset > 0 {
+            let start = self.tree.cursor.byte;
+            self.tree.leaf_mut(leaf).cut(start, slot, offset);
+            slot += 1;
+            self.tree.aim(leaf, slot);
+        }
+        let (before, byte) = (self.tree.cursor.before(), self.tree.cursor.byte);
+        self.tree.leaf_mut(leaf).put(slot, segment, byte, text);
+        self.tree.note_grown(segment.chars());
+        self.tree.note_segment(slot, &self.names);
+        self.index.add(segment.key(), leaf);
+        (before, Place { leaf, slot: slot + 1, offset: 0 })
     }
 
     /// Splits the leaf until two more segments and `bytes` more bytes of text fit in at the gap; answers where the gap
@@ -93,7 +114,8 @@ impl Rga {
     /// Cuts the gap's leaf in two at a place; answers where the gap has gone.
     fn split_around(&mut self, gap: Place, slot: usize, offset: u32) -> Place {
         let cut = if offset > 0 {
-            self.tree.leaf_mut(gap.leaf).cut(slot, offset);
+            let leaf = self.tree.leaf_mut(gap.leaf);
+            leaf.cut(leaf.byte_of_slot(slot), slot, offset);
             slot + 1
         } else {
             slot
@@ -117,8 +139,8 @@ impl Rga {
         // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
         // segment of that, which is met first, speaks for the rest.
         for segment in &self.tree.leaf(right).segments {
-            if self.index.leaf(segment.key()) != Some(right) && !mutated!(SplitForgetsIndex) {
-                self.index.add(segment.key(), right);
+            if !mutated!(SplitForgetsIndex) {
+                self.index.move_to(segment.key(), u64::from(segment.len), right);
             }
         }
         right
@@ -129,14 +151,29 @@ impl Rga {
     /// not exist are passed over.
     pub fn delete(&mut self, id: &ElementId, len: u32, mut vanished: impl FnMut(usize, usize)) {
         let Some(mut key) = self.names.key(id) else { return };
-        let mut left = u64::from(len) + u64::from(mutated!(DeletesOneMore));
-        let mut range: Option<(usize, usize)> = None;
+        let mut left = u64::from(len);
         while left > 0 {
-            let Some(place) = self.find(key) else {
+            let known = self.delete_known(key, left, &mut vanished);
+            (key, left) = (key.plus(known), left - known);
+            if left > 0 {
                 let (_, absent) = self.key_extent(key, left);
                 (key, left) = (key.plus(absent), left - absent);
-                continue;
-            };
+            }
+        }
+    }
+
+    /// The same, up to the first id that does not exist; answers how many do.
+    pub fn delete_existing(&mut self, id: &ElementId, len: u64, vanished: impl FnMut(usize, usize)) -> u64 {
+        self.names.key(id).map_or(0, |key| self.delete_known(key, len, vanished))
+    }
+
+    fn delete_known(&mut self, mut key: Key, len: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
+        let all = len + u64::from(mutated!(DeletesOneMore));
+        let mut left = all;
+        let mut range: Option<(usize, usize)> = None;
+        while left > 0
+            && let Some(place) = self.find(key)
+        {
             let segment = self.segment(place);
             let take = left.min(u64::from(segment.len - place.offset));
             if !segment.is_deleted() {
@@ -153,27 +190,33 @@ impl Rga {
             (key, left) = (key.plus(take), left - take);
         }
         range.into_iter().for_each(|(at, len)| vanished(at, len));
+        len.min(all - left)
+    }
+
+    /// Deletes the `len` visible characters from `position` on if they are of one run and lie together; answers the first
+    /// id. The range must not be empty nor pass the end.
+    pub fn delete_run_at(&mut self, position: usize, len: usize) -> Option<ElementId> {
+        let place = self.tree.seek(position);
+        let segment = self.segment(place);
+        let key = segment.key().plus(u64::from(place.offset));
+        let len = u32::try_from(len).ok().filter(|len| *len <= segment.len - place.offset)?;
+        self.bury(place, len);
+        Some(self.names.id(key))
     }
 
     /// Deletes `len` elements of one visible segment; answers the position of the first.
     fn bury(&mut self, place: Place, len: u32) -> usize {
         let Place { leaf, slot, offset } = place;
+        self.tree.aim(leaf, slot);
+        let (before, start) = (self.tree.cursor.before(), self.tree.cursor.byte);
         let node = self.tree.leaf_mut(leaf);
-        let before_in_leaf = node.chars_before(slot, offset);
-        let key = node.segments[slot].key().plus(u64::from(offset));
-        let (joined_left, joined_right) = node.bury(slot, offset, len);
+        node.bury(start, slot, offset, len);
         let segments = node.segments.len();
-        self.recent = leaf;
-        let at = self.tree.note_buried(leaf, len as usize) + before_in_leaf;
-        // Entries are at the beginnings of segments only, else a split would miss those inside.
-        for joined in [joined_left.then_some(key), joined_right.then(|| key.plus(u64::from(len)))].into_iter().flatten()
-        {
-            self.index.remove(joined);
-        }
+        self.tree.note_shrunk(len as usize);
         if segments > usize::from(self.tree.sizes.segments_max) {
             self.split(leaf, segments / 2);
         }
-        at
+        before + offset as usize
     }
 }
 
@@ -185,6 +228,11 @@ pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
         return text;
     }
     text.char_indices().nth(room as usize).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Number of scalar values; most texts are one keystroke.
+pub(crate) fn char_count(text: &str) -> usize {
+    if text.len() == 1 { 1 } else { text.chars().count() }
 }
 
 /// Length in bytes of the first piece of a long text: at most half a leaf, so that it fits after one split, and whole

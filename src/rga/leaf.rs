@@ -36,8 +36,14 @@ impl Segment {
         if self.is_deleted() { 0 } else { self.len as usize }
     }
 
+    /// Where an element of it is, as the distance from the first.
+    pub(super) fn offset_of(&self, key: Key) -> Option<u32> {
+        let distance = key.lamport.wrapping_sub(self.lamport);
+        (self.replica == key.replica && distance < u64::from(self.len)).then_some(distance as u32)
+    }
+
     /// Whether `next` goes on where this one ends, in ids and in being deleted or not.
-    fn goes_on_as(&self, next: &Self) -> bool {
+    pub(super) fn goes_on_as(&self, next: &Self) -> bool {
         self.end() == next.key()
             && self.is_deleted() == next.is_deleted()
             && self.len.checked_add(next.len).is_some()
@@ -59,15 +65,14 @@ pub(super) struct Leaf {
 impl Leaf {
     /// Where an element is: the segment's slot, and the distance from its first element.
     pub(super) fn find(&self, key: Key) -> Option<(usize, u32)> {
-        self.segments.iter().enumerate().find_map(|(slot, segment)| {
-            let distance = key.lamport.wrapping_sub(segment.lamport);
-            (segment.replica == key.replica && distance < u64::from(segment.len)).then_some((slot, distance as u32))
-        })
+        let found = |(slot, segment): (usize, &Segment)| Some((slot, segment.offset_of(key)?));
+        self.segments.iter().enumerate().find_map(found)
     }
 
-    /// Where the visible character at `position` is; `position` must be below [`Leaf::chars`].
-    pub(super) fn find_visible(&self, mut position: usize) -> (usize, u32) {
-        for (slot, segment) in self.segments.iter().enumerate() {
+    /// Where the visible character is that has `position` others between the beginning of `slot` and itself; it must be
+    /// there.
+    pub(super) fn find_visible(&self, slot: usize, mut position: usize) -> (usize, u32) {
+        for (slot, segment) in self.segments.iter().enumerate().skip(slot) {
             let chars = if mutated!(TombstonesCountAsText) { segment.len as usize } else { segment.chars() };
             if position < chars {
                 return (slot, position as u32);
@@ -75,6 +80,17 @@ impl Leaf {
             position -= chars;
         }
         (self.segments.len(), 0)
+    }
+
+    /// Where the visible character is that is `distance` before the beginning of `slot`; it must be there.
+    pub(super) fn find_visible_before(&self, slot: usize, mut distance: usize) -> (usize, u32) {
+        for (slot, segment) in self.segments[..slot].iter().enumerate().rev() {
+            if let Some(offset) = segment.chars().checked_sub(distance) {
+                return (slot, offset as u32);
+            }
+            distance -= segment.chars();
+        }
+        (0, 0)
     }
 
     /// Number of visible characters.
@@ -104,13 +120,12 @@ impl Leaf {
         self.segments[..slot].iter().map(|segment| segment.bytes as usize).sum()
     }
 
-    /// Bytes of the first `offset` characters of a visible segment.
-    fn bytes_inside(&self, slot: usize, offset: u32) -> usize {
+    /// Bytes of the first `offset` characters of a visible segment, whose text begins at `start`.
+    fn bytes_inside(&self, start: usize, slot: usize, offset: u32) -> usize {
         let segment = &self.segments[slot];
         if segment.bytes == segment.len || mutated!(BytesForChars) {
             return offset as usize;
         }
-        let start = self.byte_of_slot(slot);
         let text = &self.text[start..start + segment.bytes as usize];
         text.char_indices().nth(offset as usize).map_or(text.len(), |(at, _)| at)
     }
@@ -120,12 +135,13 @@ impl Leaf {
         if self.segments[slot].is_deleted() {
             return None;
         }
-        self.text[self.byte_of_slot(slot) + self.bytes_inside(slot, offset)..].chars().next()
+        let start = self.byte_of_slot(slot);
+        self.text[start + self.bytes_inside(start, slot, offset)..].chars().next()
     }
 
-    /// Cuts a segment in two; `offset` is strictly inside it.
-    pub(super) fn cut(&mut self, slot: usize, offset: u32) {
-        let bytes = if self.segments[slot].is_deleted() { 0 } else { self.bytes_inside(slot, offset) as u32 };
+    /// Cuts a segment in two; `offset` is strictly inside it, and its text begins at `start`.
+    pub(super) fn cut(&mut self, start: usize, slot: usize, offset: u32) {
+        let bytes = if self.segments[slot].is_deleted() { 0 } else { self.bytes_inside(start, slot, offset) as u32 };
         let segment = &mut self.segments[slot];
         let rest = Segment {
             lamport: segment.lamport + u64::from(offset),
@@ -138,43 +154,71 @@ impl Leaf {
         self.segments.insert(slot + 1, rest);
     }
 
-    /// Puts a segment, with its text unless it is deleted, before `slot`; answers whether it only extends the segment
-    /// to the left.
-    pub(super) fn put(&mut self, slot: usize, segment: Segment, text: &str) -> bool {
-        self.text.insert_str(self.byte_of_slot(slot), text);
-        if let Some(left) = slot.checked_sub(1).map(|left| &mut self.segments[left])
-            && left.goes_on_as(&segment)
-        {
-            left.len += segment.len;
-            left.bytes += segment.bytes;
-            return true;
-        }
+    /// Puts a segment before `slot`, and its text, unless it is deleted, to `byte`.
+    pub(super) fn put(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) {
+        self.text.insert_str(byte, text);
         self.segments.insert(slot, segment);
-        false
     }
 
-    /// Deletes `len` elements of one visible segment from a place on: drops their text, and joins the tombstones with
-    /// those beside them. Grows by at most two segments. Answers whether it has joined those on the left and those on
-    /// the right.
-    pub(super) fn bury(&mut self, slot: usize, offset: u32, len: u32) -> (bool, bool) {
-        let slot = if offset > 0 {
-            self.cut(slot, offset);
-            slot + 1
+    /// Deletes `len` elements of one visible segment from a place on, whose segment's text begins at `start`: drops their
+    /// text, and joins the tombstones with those beside them. Grows by at most two segments.
+    pub(super) fn bury(&mut self, start: usize, slot: usize, offset: u32, len: u32) {
+        if self.bury_at_edge(start, slot, offset, len) {
+            return;
+        }
+        let (slot, start) = if offset > 0 {
+            self.cut(start, slot, offset);
+            (slot + 1, start + self.segments[slot].bytes as usize)
         } else {
-            slot
+            (slot, start)
         };
         if len < self.segments[slot].len {
-            self.cut(slot, len);
+            self.cut(start, slot, len);
         }
-        let start = self.byte_of_slot(slot);
-        self.text.replace_range(start..start + self.segments[slot].bytes as usize, "");
+        self.text.drain(start..start + self.segments[slot].bytes as usize);
         self.segments[slot].bytes = 0;
-        let right = self.join(slot);
-        (slot > 0 && self.join(slot - 1), right)
+        self.join(slot);
+        if slot > 0 {
+            self.join(slot - 1);
+        }
     }
 
-    /// Makes one segment of this one and the next, if that is possible; answers whether it was.
-    fn join(&mut self, slot: usize) -> bool {
+    /// What people do most: deletes a part of a segment next to tombstones that it joins, at the end before them or at
+    /// the beginning behind them. Only a boundary moves. Answers whether this was the case.
+    fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
+        let Segment { len: all, .. } = self.segments[slot];
+        let is_end = offset > 0 && offset + len == all;
+        let is_beginning = offset == 0 && len < all;
+        let tombstones = match (is_end, is_beginning) {
+            (true, _) => self.segments.get(slot + 1),
+            (_, true) => slot.checked_sub(1).map(|left| &self.segments[left]),
+            _ => None,
+        };
+        let Some(tombstones) = tombstones.filter(|segment| segment.is_deleted()) else { return false };
+        let (segment, room) = (&self.segments[slot], tombstones.len.checked_add(len).is_some());
+        let joins = if is_end { segment.end() == tombstones.key() } else { tombstones.end() == segment.key() };
+        if !joins || !room {
+            return false;
+        }
+        let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
+        let all_bytes = segment.bytes as usize;
+        let (kept, dropped) = if is_end { (cut, cut..all_bytes) } else { (all_bytes - cut, 0..cut) };
+        self.text.drain(start + dropped.start..start + dropped.end);
+        let segment = &mut self.segments[slot];
+        segment.len -= len;
+        segment.bytes = kept as u32;
+        if is_end {
+            self.segments[slot + 1].lamport -= u64::from(len);
+            self.segments[slot + 1].len += len;
+        } else {
+            segment.lamport += u64::from(len);
+            self.segments[slot - 1].len += len;
+        }
+        true
+    }
+
+    /// Makes one segment of this one and the next, if that is possible.
+    fn join(&mut self, slot: usize) {
         if let [left, right, ..] = &self.segments[slot..]
             && left.goes_on_as(right)
         {
@@ -182,9 +226,7 @@ impl Leaf {
             self.segments[slot].len += len;
             self.segments[slot].bytes += bytes;
             self.segments.remove(slot + 1);
-            return true;
         }
-        false
     }
 
     /// A place that halves the text without leaving a side empty, as (slot, offset): offset 0, or strictly inside the

@@ -7,11 +7,12 @@
 //! tombstone keeps its id and loses its character.
 //!
 //! The sequence is run-length encoded: neighbours with consecutive ids, all visible or all deleted, are one segment.
-//! A B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; `index` finds the leaf of
-//! an id; `names` gives replicas numbers. Everything is logarithmic in the number of segments. How the segments are cut
+//! A B+ tree (`tree`) over leaves of a few segments (`leaf`) finds positions and skips siblings; a cursor remembers where
+//! the last edit was (`cursor`); `index` finds the leaf of an id; `names` gives replicas numbers. Everything is logarithmic in the number of segments. How the segments are cut
 //! and where they lie depends on history; equality, hash and [`Rga::runs`] do not.
 
 mod check;
+mod cursor;
 mod edit;
 mod index;
 mod leaf;
@@ -24,12 +25,13 @@ mod tree;
 
 use crate::id::{ElementId, Lamport};
 
+use cursor::Cursor;
 use index::Index;
 use leaf::Segment;
 use names::{Key, Names};
 use tree::{Place, Tree};
 
-pub(crate) use edit::within_clock;
+pub(crate) use edit::{char_count, within_clock};
 pub use runs::{Run, RunContent};
 pub use tree::NodeSizes;
 
@@ -41,8 +43,6 @@ pub struct Rga {
     tree: Tree,
     element_count: u64,
     highest: u64,
-    /// The leaf that was changed last: edits cluster, so it is asked before the index.
-    recent: u32,
 }
 
 impl Rga {
@@ -86,11 +86,18 @@ impl Rga {
     }
 
     fn find(&self, key: Key) -> Option<Place> {
-        let find_in = |leaf: u32| {
-            let (slot, offset) = self.tree.leaves.get(leaf as usize)?.find(key)?;
-            Some(Place { leaf, slot, offset })
-        };
-        find_in(self.recent).or_else(|| self.index.leaf(key).filter(|leaf| *leaf != self.recent).and_then(find_in))
+        // Edits cluster, so the cursor is asked before the index.
+        let Cursor { leaf, slot, .. } = self.tree.cursor;
+        let near = self.tree.leaves.get(leaf as usize).and_then(|leaf| {
+            let at = |slot: usize| Some((slot, leaf.segments.get(slot)?.offset_of(key)?));
+            at(slot).or_else(|| at(slot + 1)).or_else(|| at(slot.checked_sub(1)?))
+        });
+        if let Some((slot, offset)) = near {
+            return Some(Place { leaf, slot, offset });
+        }
+        let leaf = self.index.leaf(key)?;
+        let (slot, offset) = self.tree.leaves.get(leaf as usize)?.find(key)?;
+        Some(Place { leaf, slot, offset })
     }
 
     fn find_id(&self, id: &ElementId) -> Option<Place> {

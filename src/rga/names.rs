@@ -33,21 +33,27 @@ impl Key {
 pub(super) struct Names {
     by_number: Vec<ReplicaId>,
     by_name: BTreeMap<ReplicaId, Replica>,
+    /// Who inserted last: most often the next one too.
+    recent: Replica,
 }
 
 impl Names {
     pub(super) fn number(&self, name: &ReplicaId) -> Option<Replica> {
-        self.by_name.get(name).copied()
+        match self.by_number.get(self.recent as usize) {
+            Some(recent) if recent == name => Some(self.recent),
+            _ => self.by_name.get(name).copied(),
+        }
     }
 
     /// The number of a name, a new one if it has none.
     pub(super) fn intern(&mut self, name: &ReplicaId) -> Replica {
-        self.number(name).unwrap_or_else(|| {
+        self.recent = self.number(name).unwrap_or_else(|| {
             let number = self.by_number.len() as Replica;
             self.by_number.push(name.clone());
             self.by_name.insert(name.clone(), number);
             number
-        })
+        });
+        self.recent
     }
 
     pub(super) fn key(&self, id: &ElementId) -> Option<Key> {

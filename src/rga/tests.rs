@@ -170,7 +170,7 @@ fn the_layout_is_hashed_apart_from_the_content() {
 #[test]
 fn check_sees_what_is_broken() {
     type Damage = (&'static str, fn(&mut Rga));
-    let damages: [Damage; 16] = [
+    let damages: [Damage; 22] = [
         ("text", |rga| rga.tree.leaves[3].text.push('x')),
         ("text too short", |rga| rga.tree.leaves[3].text.truncate(1)),
         ("segment length", |rga| rga.tree.leaves[3].segments[0].len += 1),
@@ -185,7 +185,13 @@ fn check_sees_what_is_broken() {
         ("characters", |rga| rga.tree.chars += 1),
         ("elements", |rga| rga.element_count += 1),
         ("highest", |rga| rga.highest += 1),
-        ("a missing entry", |rga| rga.index.remove(Key { lamport: 30, replica: 1 })),
+        ("cursor's leaf", |rga| rga.tree.cursor.leaf = u32::MAX),
+        ("cursor's slot", |rga| rga.tree.cursor.slot = 99),
+        ("characters before the cursor's leaf", |rga| rga.tree.cursor.before_leaf += 1),
+        ("characters before the cursor", |rga| rga.tree.cursor.before_slot += 1),
+        ("bytes before the cursor", |rga| rga.tree.cursor.byte += 1),
+        ("characters of the cursor's leaf", |rga| rga.tree.cursor.chars += 1),
+        ("what the cursor owes", |rga| rga.tree.cursor.owed += 1),
         ("an entry elsewhere", |rga| rga.index.add(Key { lamport: 30, replica: 1 }, 0)),
     ];
     let mut rga = alphabet(NodeSizes::SMALLEST);

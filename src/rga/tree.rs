@@ -4,6 +4,7 @@
 //! last first-of-a-segment key below it in sibling order, which finds where a run of preceding siblings ends without
 //! walking over them. Elements never disappear, so nodes are only ever added; leaf 0 stays the leftmost one.
 
+use super::cursor::Cursor;
 use super::leaf::Leaf;
 use super::names::{Key, Names};
 
@@ -88,6 +89,8 @@ pub(super) struct Tree {
     pub(super) height: u32,
     /// Number of visible characters.
     pub(super) chars: usize,
+    /// Default, and without meaning, as long as there is no leaf.
+    pub(super) cursor: Cursor,
 }
 
 impl Tree {
@@ -99,7 +102,7 @@ impl Tree {
         &mut self.leaves[leaf as usize]
     }
 
-    fn inner(&self, inner: u32) -> &Inner {
+    pub(super) fn inner(&self, inner: u32) -> &Inner {
         &self.inners[inner as usize]
     }
 
@@ -117,8 +120,8 @@ impl Tree {
         leaf
     }
 
-    /// The visible character at `position`, which must be below the number of them.
-    pub(super) fn find_visible(&self, mut position: usize) -> Place {
+    /// The leaf with the visible character at `position` as the inner nodes know it, and what is left of the position.
+    pub(super) fn descend(&self, mut position: usize) -> (u32, usize) {
         let mut node = self.root;
         for _ in 0..self.height {
             for child in &self.inner(node).children {
@@ -129,59 +132,48 @@ impl Tree {
                 position -= child.chars;
             }
         }
-        let (slot, offset) = self.leaf(node).find_visible(position);
-        Place { leaf: node, slot, offset }
+        (node, position)
     }
 
     /// Number of visible characters before a leaf.
     pub(super) fn chars_before_leaf(&self, leaf: u32) -> usize {
         let mut before = 0;
         let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        // What is above the cursor, level by level: there it shows whether what it owes is before the leaf.
+        let mut cursor = self.cursor.leaf;
+        let mut above_cursor = self.leaf(cursor).parent;
         while parent != NONE {
             let inner = self.inner(parent);
-            let ahead = inner.children.iter().take_while(|child| child.node != node);
-            before += ahead.map(|child| child.chars).sum::<usize>();
+            for child in inner.children.iter().take_while(|child| child.node != node) {
+                let owed = if child.node == cursor { self.cursor.owed } else { 0 };
+                before += child.chars.wrapping_add_signed(owed);
+            }
+            (cursor, above_cursor) = (above_cursor, self.inner(above_cursor).parent);
             (node, parent) = (parent, inner.parent);
         }
         before
     }
 
-    /// Tells the inner nodes that `leaf` has `grown` more visible characters and a new segment that begins with `key`.
-    /// Answers the number of visible characters before the leaf.
-    pub(super) fn note_put(&mut self, leaf: u32, grown: usize, key: Option<Key>, names: &Names) -> usize {
-        self.chars += grown;
-        self.climb(leaf, |child| {
-            child.chars += grown;
-            if let Some(key) = key {
-                child.set_last_key(names.last(child.last_key(), key));
-            }
-        })
-    }
-
-    /// Tells the inner nodes that `leaf` has `shrunk` fewer visible characters. Answers the number of visible
-    /// characters before the leaf.
-    pub(super) fn note_buried(&mut self, leaf: u32, shrunk: usize) -> usize {
-        self.chars -= shrunk;
-        self.climb(leaf, |child| child.chars -= if mutated!(BuriedStillCounted) { 0 } else { shrunk })
-    }
-
-    /// Visits all that inner nodes keep about the nodes from `leaf` up to the root; answers the number of visible
-    /// characters before the leaf.
-    fn climb(&mut self, leaf: u32, mut change: impl FnMut(&mut Child)) -> usize {
-        let mut before = 0;
-        let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+    /// Tells the inner nodes that the cursor's leaf has a new segment at `slot`.
+    pub(super) fn note_segment(&mut self, slot: usize, names: &Names) {
+        let leaf = self.leaf(self.cursor.leaf);
+        let key = leaf.segments[slot].key();
+        // What comes later than another is not the last in sibling order.
+        if slot > 0 && names.precedes(key, leaf.segments[slot - 1].key()) {
+            return;
+        }
+        let (mut node, mut parent) = (self.cursor.leaf, leaf.parent);
         while parent != NONE {
             let inner = &mut self.inners[parent as usize];
-            for child in &mut inner.children {
-                if child.node == node {
-                    change(child);
-                    break;
+            if let Some(child) = inner.children.iter_mut().find(|child| child.node == node) {
+                let last = names.last(child.last_key(), key);
+                if last == child.last_key() {
+                    return;
                 }
-                before += child.chars;
+                child.set_last_key(last);
             }
             (node, parent) = (parent, inner.parent);
         }
-        before
     }
 
     /// The linear rule: from a gap on, past all elements that precede `key` in sibling order.
@@ -241,6 +233,7 @@ impl Tree {
 
     /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it.
     pub(super) fn split_leaf(&mut self, left: u32, slot: usize, names: &Names) -> u32 {
+        self.settle();
         let next = self.leaf(left).next;
         let right = self.push_leaf(left, next);
         (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot);
@@ -249,6 +242,9 @@ impl Tree {
             self.leaf_mut(next).previous = right;
         }
         self.add_sibling(left, right, names);
+        if self.cursor.leaf == left {
+            self.enter(left, self.cursor.before_leaf);
+        }
         right
     }
 
@@ -299,6 +295,15 @@ impl Tree {
         let leaf = self.leaf(node);
         let last = leaf.last_key(names);
         Child { chars: leaf.chars(), last_lamport: last.lamport, last_replica: last.replica, node }
+    }
+
+    /// The same, as long as the cursor owes something.
+    pub(super) fn leaf_as_known(&self, node: u32, names: &Names) -> Child {
+        let mut child = self.leaf_as_child(node, names);
+        if self.cursor.leaf == node {
+            child.chars = child.chars.wrapping_add_signed(-self.cursor.owed);
+        }
+        child
     }
 
     /// What a parent has to keep about an inner node.

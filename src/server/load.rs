@@ -88,7 +88,7 @@ mod tests {
     fn entry(first: u64, text: &str) -> Entry {
         let origin = ReplicaId::new("client");
         let id = ElementId::new(first, &origin);
-        let op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.to_owned() });
+        let op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.into() });
         let message = MessageId::Text(first.to_string());
         let (answered, seen, proof, term) = (0, ServerSeq(0), None, None);
         Entry::new(EntryFields { first: ServerSeq(first), origin, message, answered, seen, op, proof, term })

@@ -138,7 +138,7 @@ impl World {
             message: MessageId::Number(1),
             answered: 0,
             seen: content.head,
-            op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text }),
+            op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.into() }),
             proof: Some(Digest::of(replica.as_str().as_bytes())),
             // As the first entry after every load: else a restored backup could not be told from what it replaced.
             term: Some(Term(u128::MAX - u128::from(nth))),

@@ -69,7 +69,7 @@ fn insertion(first: u64, name: &str, number: u64, lamport: u64, text: &str) -> A
         message: MessageId::Number(number),
         answered: 0,
         seen: ServerSeq(0),
-        op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.to_owned() }),
+        op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.into() }),
         proof: None,
         term: None,
     }))

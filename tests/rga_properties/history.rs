@@ -152,10 +152,25 @@ impl History {
     pub(crate) fn insert(&mut self, who: u8, position: usize, text: &str) {
         let peer = self.peer(who);
         let edit = peer.document.local_insert(position, text, &peer.name).expect("a position inside");
+        let mut direct = peer.document.clone();
+        let made = direct.insert_at(Lamport(0), position, text, &peer.name, &mut Vec::new());
+        assert_eq!(made.as_ref(), Some(&edit), "at once and in two steps");
         let mut expected = peer.told.clone();
         expected.splice(position..position, text.chars());
         self.publish(who, Op::Edit(edit));
+        self.take_over(who, direct);
         assert_eq!(self.peer(who).told, expected, "intention");
+    }
+
+    /// What was done at once must be what was done in two steps; every other time the history goes on with it.
+    fn take_over(&mut self, who: u8, direct: Document) {
+        direct.check().unwrap();
+        let goes_on = self.ops.len().is_multiple_of(2);
+        let document = &mut self.peer(who).document;
+        assert_eq!(*document, direct, "at once and in two steps");
+        if goes_on {
+            *document = direct;
+        }
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
@@ -177,7 +192,7 @@ impl History {
                     0 => ElementId::root(),
                     behind => elements[behind - 1].0.clone(),
                 };
-                let edit = Edit::Insert { parent, id: peer.fresh(), text: text.clone() };
+                let edit = Edit::Insert { parent, id: peer.fresh(), text: text.as_str().into() };
                 self.publish(*who, Op::Edit(edit));
             }
             Step::Delete { who, at, len } => self.delete(*who, *at, usize::from(*len)),
@@ -227,7 +242,14 @@ impl History {
         let mut expected = peer.told.clone();
         expected.drain(position..position + len);
         if let Some(op) = peer.document.local_delete(position, len) {
+            let (mut direct, mut deltas) = (peer.document.clone(), Vec::new());
+            let run = direct.delete_run_at(position, len, &mut deltas);
+            assert!(run.is_some() || deltas.is_empty() && direct == peer.document, "none of it is deleted");
+            assert!(run.is_none_or(|edit| op == Op::Edit(edit)), "at once and in two steps");
             self.publish(who, op);
+            if !deltas.is_empty() {
+                self.take_over(who, direct);
+            }
         }
         assert_eq!(self.peer(who).told, expected, "exactly the range vanishes");
     }

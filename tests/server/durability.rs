@@ -180,7 +180,7 @@ async fn a_failure_stops_only_the_documents_that_it_is_about() {
 fn append_foreign(store: &MemoryStore, first: u64, text: &str) {
     let (doc, origin) = (DocId::parse("doc").unwrap(), ReplicaId::new("elsewhere"));
     let id = ElementId::new(first, &origin);
-    let op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.to_owned() });
+    let op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.into() });
     let message = MessageId::Text(first.to_string());
     let (answered, seen, proof, term) = (0, ServerSeq(0), None, None);
     let fields = EntryFields { first: ServerSeq(first), origin, message, answered, seen, op, proof, term };

@@ -287,7 +287,7 @@ fn an_entry_that_nobody_appended_is_refused_at_the_load() {
     let at = last_load(&lines);
     let Event::Loaded { head, records, .. } = &mut lines[at].event else { panic!("a load") };
     let (origin, first) = (ReplicaId::new("stranger"), ServerSeq(head.0 + 1));
-    let insert = Edit::Insert { parent: ElementId::root(), id: ElementId::new(50, &origin), text: "!".to_owned() };
+    let insert = Edit::Insert { parent: ElementId::root(), id: ElementId::new(50, &origin), text: "!".into() };
     let message = MessageId::Text("m".to_owned());
     let (answered, seen, proof, term) = (0, ServerSeq(0), None, None);
     let entry = Entry::new(EntryFields { first, origin, message, answered, seen, op: Op::Edit(insert), proof, term });

@@ -72,7 +72,7 @@ pub fn identity(identity: &Identity) -> Identity {
 fn edit(edit: &Edit) -> Edit {
     match edit {
         Edit::Insert { parent, id: first, text: inserted } => {
-            Edit::Insert { parent: id(parent), id: id(first), text: text(inserted) }
+            Edit::Insert { parent: id(parent), id: id(first), text: text(inserted).into() }
         }
         Edit::Delete { id: first, len } => Edit::Delete { id: id(first), len: *len },
     }

@@ -36,7 +36,7 @@ pub(crate) async fn adapt(url: &str, doc: &str, mut commands: UnboundedReceiver<
             Some(Ok(event)) = events.next() => {
                 if let Event::Refused { op, .. } = event {
                     let text = |edit: &Edit| match edit {
-                        Edit::Insert { text, .. } => text.clone(),
+                        Edit::Insert { text, .. } => text.to_string(),
                         Edit::Delete { .. } => String::new(),
                     };
                     refused.push(op.edits().iter().map(text).collect());

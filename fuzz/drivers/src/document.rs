@@ -143,5 +143,5 @@ fn anchored(bystander: &Bystander, choices: &mut Choices<'_>) -> Edit {
     }
     let own = &bystander.state.identity().client;
     let lamport = document.highest().0 + choices.below(3) as u64;
-    Edit::Insert { parent: id, id: ElementId::new(lamport, own), text: choices.pick(&["a", "", "bc"]).to_string() }
+    Edit::Insert { parent: id, id: ElementId::new(lamport, own), text: (*choices.pick(&["a", "", "bc"])).into() }
 }

@@ -252,7 +252,7 @@ fn echo(mut echo: Echo, own: &ReplicaId, choices: &mut Choices<'_>) -> Echo {
             let id = ElementId::new(1 + choices.below(50) as u64, own);
             let text = "!".repeat(echo.op.count().min(9) as usize);
             echo.v2 = Some(EchoV2 { count: text.len() as u64, term: None });
-            echo.op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text });
+            echo.op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: text.into() });
         }
         _ => {
             let id = ElementId::new(1 + choices.below(50) as u64, own);

@@ -154,7 +154,7 @@ impl History {
         }
         peer.minted = id.checked_add(len - 1).map_or(Lamport(INTEGER_MAX), |last| last.lamport);
         self.runs.push((id.clone(), len));
-        Some(Edit::Insert { parent, id, text: text.to_owned() })
+        Some(Edit::Insert { parent, id, text: text.into() })
     }
 
     fn any_delete(&self, choices: &mut Choices<'_>) -> Option<Edit> {
@@ -173,7 +173,7 @@ impl History {
             Edit::Insert { parent, id, text } => {
                 let skipped = choices.below(text.chars().count());
                 let rest: Vec<char> = text.chars().skip(skipped).collect();
-                let text = rest[..1 + choices.below(rest.len())].iter().collect();
+                let text = rest[..1 + choices.below(rest.len())].iter().copied().collect();
                 let parent = if skipped == 0 { Some(parent.clone()) } else { id.checked_add(skipped as u64 - 1) };
                 parent.zip(id.checked_add(skipped as u64)).map(|(parent, id)| Edit::Insert { parent, id, text })
             }

@@ -385,7 +385,7 @@ impl Stage {
             message: MessageId::Number(1),
             answered: 0,
             seen: self.durable.head,
-            op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: "f".to_owned() }),
+            op: Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: "f".into() }),
             term: Some(Term(u128::MAX - self.lifetimes)),
         }));
         self.unsynced.clear();

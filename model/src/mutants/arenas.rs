@@ -236,7 +236,7 @@ fn id((lamport, replica): (u64, &str)) -> ElementId {
 const ROOT: (u64, &str) = (0, ElementId::ROOT_REPLICA);
 
 fn ins(parent: (u64, &str), own: (u64, &str), text: &str) -> Edit {
-    Edit::Insert { parent: id(parent), id: id(own), text: text.to_owned() }
+    Edit::Insert { parent: id(parent), id: id(own), text: text.into() }
 }
 
 fn hello(client: &str, attempt: u64, secret: &str, change: impl FnOnce(&mut Hello, &mut HelloV2)) -> ClientMessage {

@@ -151,7 +151,7 @@ impl Replicas {
         for delta in deltas {
             let (range, text) = match delta {
                 Delta::Insert { at, text } => (at..at, text),
-                Delta::Delete { at, len } => (at..at + len, String::new()),
+                Delta::Delete { at, len } => (at..at + len, "".into()),
             };
             if range.end > shown.len() {
                 return Err(Property::ReplicaState);

@@ -137,7 +137,7 @@ impl Text {
         let id = ElementId::new(self.last + 1, &self.author);
         self.runs.push_back((self.last + 1, len));
         self.last += u64::from(len);
-        Op::Edit(Edit::Insert { parent, id, text: "x".repeat(len as usize) })
+        Op::Edit(Edit::Insert { parent, id, text: "x".repeat(len as usize).into() })
     }
 }
 

@@ -27,20 +27,33 @@ impl ReplicaState {
         if text.is_empty() || at > self.document.rga().len() {
             return out.push(Output::Event(Event::InvalidEdit));
         }
-        let chars: Vec<char> = text.chars().collect();
-        for (index, chunk) in chars.chunks(LOCAL_RUN_MAX).enumerate() {
-            let text: String = chunk.iter().collect();
-            let at = at + index * LOCAL_RUN_MAX;
-            let edit = self.document.local_insert_above(self.clock, at, &text, &self.identity.client);
-            match edit {
-                Some(edit) => self.local(Op::Edit(edit), out),
+        let (mut at, mut rest) = (at, text);
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(LOCAL_RUN_MAX).map_or(rest.len(), |(end, _)| end);
+            let (text, behind) = rest.split_at(end);
+            let mut deltas = Vec::new();
+            let document = Arc::make_mut(&mut self.document);
+            match document.insert_at(self.clock, at, text, &self.identity.client, &mut deltas) {
+                Some(edit) => {
+                    self.push_pending(Op::Edit(edit));
+                    out.push(Output::Event(Event::Changed(deltas)));
+                }
                 None => out.push(Output::Event(Event::InvalidEdit)),
             }
+            (at, rest) = (at + LOCAL_RUN_MAX, behind);
         }
         self.pump(out);
     }
 
     pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
+        let mut deltas = Vec::new();
+        let document = Arc::make_mut(&mut self.document);
+        let run = (len <= LOCAL_RUN_MAX).then(|| document.delete_run_at(at, len, &mut deltas)).flatten();
+        if let Some(edit) = run {
+            self.push_pending(Op::Edit(edit));
+            out.push(Output::Event(Event::Changed(deltas)));
+            return self.pump(out);
+        }
         match self.document.local_delete(at, len) {
             None => out.push(Output::Event(Event::InvalidEdit)),
             Some(op) => deletions(op.edits()).into_iter().for_each(|op| self.local(op, out)),

@@ -45,7 +45,7 @@ fn echo(server_seq: u64, op: Op) -> Input {
 }
 
 fn insert(lamport: u64, replica: &str, parent: ElementId, text: &str) -> Edit {
-    Edit::Insert { parent, id: ElementId::new(lamport, &ReplicaId::new(replica)), text: text.to_owned() }
+    Edit::Insert { parent, id: ElementId::new(lamport, &ReplicaId::new(replica)), text: text.into() }
 }
 
 /// The wait before coming back that the outputs ask for, in milliseconds.

@@ -5,6 +5,7 @@ use super::read::{Fault, Fields};
 use super::write::Writer;
 use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{Epoch, ServerSeq, Term};
+use crate::op::Op;
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Hello, HelloV2, MessageId, OpMessage, Replaces, Version};
 use crate::protocol::reject::Reject;
@@ -132,9 +133,15 @@ fn op(fields: &mut Fields<'_>, version: Version, limits: &Limits) -> Result<OpMe
             fields.integer("seen")?,
         ),
     };
-    let mut inner = fields.object("op")?;
+    let json = fields.required("op")?;
     let mut reader = OpReader::of_client(version, limits, &client);
-    let op = inner.text("type").and_then(|kind| reader.op(&kind, inner));
+    let op = match reader.plain(json) {
+        Some(edit) => edit.map(Op::Edit).map(Some),
+        None => {
+            let mut inner = Fields::of(json, fields.inside()).map_err(|fault| fault.at("op"))?;
+            inner.text("type").and_then(|kind| reader.op(&kind, inner))
+        }
+    };
     let op = op.map_err(|fault| fault.at("op").of_message(&message))?;
     let op = op.ok_or_else(|| Fault::malformed("is no operation of this version").at("op.type"))?;
     Ok(OpMessage { doc, client, message, answered, epoch: Epoch(epoch), seen: ServerSeq(seen), op })

@@ -69,7 +69,7 @@ fn characters(edit: &Edit) -> Vec<Edit> {
             for (distance, value) in (0..).zip(text.chars()) {
                 let Some(id) = id.checked_add(distance) else { break };
                 let next = if mutated!(CharactersShareParent) { parent.clone() } else { id.clone() };
-                edits.push(Edit::Insert { parent, id, text: value.to_string() });
+                edits.push(Edit::Insert { parent, id, text: value.into() });
                 parent = next;
             }
             edits

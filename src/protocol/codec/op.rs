@@ -1,13 +1,15 @@
 //! Operations, and the names and ids in them.
 
-use super::SECRET_BYTES_MIN;
+use super::plain::{Id, PlainEdit, plain_edit};
 use super::read::{Fault, Fields};
 use super::write::Writer;
+use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{DocId, ElementId, ReplicaId};
 use crate::op::{Edit, Op};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::Version;
 use crate::protocol::reject::Reject;
+use crate::rga::char_count;
 
 /// What is wrong with a replica's name, if anything. `bytes_max` is `None` for names that the server vouches for.
 fn name_fault(name: &str, bytes_max: Option<u32>) -> Option<&'static str> {
@@ -15,7 +17,7 @@ fn name_fault(name: &str, bytes_max: Option<u32>) -> Option<&'static str> {
         Some("must not be empty")
     } else if bytes_max.is_some_and(|max| name.len() > max as usize) {
         Some("is longer than name_bytes_max")
-    } else if name.chars().any(char::is_control) {
+    } else if name.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) && name.chars().any(char::is_control) {
         Some("must not contain control characters")
     } else if name == ElementId::ROOT_REPLICA {
         Some("must not be the root's name")
@@ -96,9 +98,31 @@ impl<'l> OpReader<'l> {
 
     /// Reads an edit out of a list; `depth` is its level.
     pub(super) fn item(&mut self, json: &str, depth: u8) -> Result<Edit, Fault> {
+        if let Some(edit) = self.plain(json) {
+            return edit;
+        }
         let mut fields = Fields::of(json, depth)?;
         let kind = fields.text("type")?;
         self.edit(&kind, fields)
+    }
+
+    /// Reads an edit the short way, if it is written so: see `plain`.
+    pub(super) fn plain(&mut self, json: &str) -> Option<Result<Edit, Fault>> {
+        match plain_edit(json)? {
+            PlainEdit::Insert { parent, id, value } => Some(self.plain_insert(parent, id, value)),
+            // Version 1 does not know the field.
+            PlainEdit::Delete { len: Some(_), .. } if self.version == Version::V1 => None,
+            PlainEdit::Delete { id, len } => {
+                let id = self.minted(id, "id", false);
+                Some(id.and_then(|id| self.deletion(id, len.unwrap_or(1))))
+            }
+        }
+    }
+
+    fn plain_insert(&mut self, parent: Id<'_>, id: Id<'_>, value: &str) -> Result<Edit, Fault> {
+        let parent = self.minted(parent, "parent_id", true)?;
+        let id = self.minted(id, "id", false)?;
+        self.insertion(parent, id, value)
     }
 
     fn edit(&mut self, kind: &str, mut fields: Fields<'_>) -> Result<Edit, Fault> {
@@ -115,14 +139,18 @@ impl<'l> OpReader<'l> {
         let parent = self.element(fields, "parent_id", true)?;
         let id = self.element(fields, "id", false)?;
         let value = fields.text("value")?;
-        let count = value.chars().count() as u64;
+        self.insertion(parent, id, &value)
+    }
+
+    fn insertion(&mut self, parent: ElementId, id: ElementId, value: &str) -> Result<Edit, Fault> {
+        let count = char_count(value) as u64;
         let fault = |what| Err(Fault::malformed(what).at("value"));
         match self.version {
             Version::V1 if count != 1 => return fault("must be exactly one Unicode scalar value"),
             Version::V2 if count == 0 => return fault("must not be empty"),
             _ => self.take(&id, count)?,
         }
-        Ok(Edit::Insert { parent, id, text: value.into_owned() })
+        Ok(Edit::Insert { parent, id, text: value.into() })
     }
 
     fn delete(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {
@@ -131,6 +159,10 @@ impl<'l> OpReader<'l> {
             Version::V1 => 1,
             Version::V2 => fields.integer_if_any("len")?.unwrap_or(1),
         };
+        self.deletion(id, len)
+    }
+
+    fn deletion(&mut self, id: ElementId, len: u64) -> Result<Edit, Fault> {
         if len == 0 {
             return Err(Fault::malformed("must be at least 1").at("len"));
         }
@@ -155,13 +187,17 @@ impl<'l> OpReader<'l> {
 
     fn element(&mut self, fields: &mut Fields<'_>, field: &str, root_too: bool) -> Result<ElementId, Fault> {
         let (lamport, name) = fields.pair(field)?;
+        self.minted((lamport, &name), field, root_too)
+    }
+
+    fn minted(&mut self, (lamport, name): Id<'_>, field: &str, root_too: bool) -> Result<ElementId, Fault> {
         if lamport == 0 && name == ElementId::ROOT_REPLICA && root_too {
             return Ok(ElementId::root());
         }
         if lamport == 0 {
             return Err(Fault::malformed("lamport must be at least 1").at(field));
         }
-        let replica = self.named(&name).map_err(|fault| fault.at(field))?;
+        let replica = self.named(name).map_err(|fault| fault.at(field))?;
         Ok(ElementId::new(lamport, &replica))
     }
 
@@ -175,6 +211,28 @@ impl<'l> OpReader<'l> {
             }
         }
     }
+}
+
+/// Reads one operation object of version 2 by itself, as the server would send it.
+///
+/// # Errors
+/// [`Malformed`] says what is wrong and where.
+pub fn decode_op(json: &str) -> Result<Op, Malformed> {
+    let mut reader = OpReader::of_server(Version::V2);
+    if let Some(edit) = reader.plain(json) {
+        return Ok(Op::Edit(edit?));
+    }
+    let mut fields = Fields::of_frame(json)?;
+    let kind = fields.text("type")?;
+    let op = reader.op(&kind, fields)?;
+    Ok(op.ok_or_else(|| Fault::malformed("is no operation of this version").at("type"))?)
+}
+
+/// Writes an operation object by itself.
+pub fn encode_op(op: &Op) -> String {
+    let mut writer = Writer::fragment();
+    write_op(&mut writer, op);
+    writer.finish_item()
 }
 
 /// Writes an operation as the value of a key.

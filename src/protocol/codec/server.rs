@@ -1,5 +1,6 @@
 //! What the server says, read. Which version a message is of shows in its fields, so that a client needs no mode.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::client::{numbered, term};
@@ -8,6 +9,7 @@ use super::read::{Fault, Fields, each, integer_item, text_item};
 use super::{ENVELOPE_BYTES_MAX, Malformed};
 use crate::document::DocumentState;
 use crate::id::{DocId, ElementId, Epoch, ReplicaId, ServerSeq, Term};
+use crate::op::Op;
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{
     Durability, Echo, EchoV2, Follows, HelloAck, HelloAckV2, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho,
@@ -132,9 +134,18 @@ fn echo(fields: &mut Fields<'_>, doc: DocId) -> Result<ServerMessage, Fault> {
         return Err(Fault::malformed("must not be below count").at("server_seq"));
     }
     let version = if v2.is_some() { Version::V2 } else { Version::V1 };
-    let mut inner = fields.object("op")?;
-    let kind = inner.text("type").map_err(|fault| fault.at("op"))?;
-    let op = OpReader::of_server(version).op(&kind, inner).map_err(|fault| fault.at("op"))?;
+    let json = fields.required("op")?;
+    let mut reader = OpReader::of_server(version);
+    let (kind, op) = match reader.plain(json) {
+        Some(edit) => (Cow::default(), edit.map(Op::Edit).map(Some)),
+        None => {
+            let mut inner = Fields::of(json, fields.inside()).map_err(|fault| fault.at("op"))?;
+            let kind = inner.text("type").map_err(|fault| fault.at("op"))?;
+            let op = reader.op(&kind, inner);
+            (kind, op)
+        }
+    };
+    let op = op.map_err(|fault| fault.at("op"))?;
     match (op, v2) {
         (None, None) => Err(Fault::malformed("must be ins or del").at("op.type")),
         (None, Some(v2)) => {

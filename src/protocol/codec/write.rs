@@ -26,6 +26,12 @@ impl Writer {
         self.0.len()
     }
 
+    /// Ends what was started with nothing: one item, without the comma before it.
+    pub(super) fn finish_item(mut self) -> String {
+        self.0.remove(0);
+        self.0
+    }
+
     /// Ends it.
     pub(super) fn finish(mut self) -> String {
         self.0.push('}');

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::content::{ClientRecord, Content, WindowKey, minted, note_client};
 use crate::id::{ElementId, Lamport, ReplicaId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
@@ -17,7 +19,7 @@ use crate::protocol::message::MessageId;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct InsertedRun {
     pub(super) parent: ElementId,
-    pub(super) text: String,
+    pub(super) text: SmolStr,
     pub(super) len: u64,
     /// Whether it waits for its parent.
     pub(super) waits: bool,

@@ -128,7 +128,7 @@ fn echo(mut echo: Echo, own: &ReplicaId, near: Near, rng: &mut Rng) -> Echo {
         4 => echo.v2 = Some(EchoV2 { count: echo.op.count(), term: Some(Term(rng.below(9) as u128)) }),
         5 => {
             let id = ElementId { lamport: Lamport(1 + rng.below(50) as u64), replica: own.clone() };
-            echo.op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: "!".to_owned() });
+            echo.op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: "!".into() });
             echo.v2 = Some(EchoV2 { count: 1, term: None });
         }
         _ => {

@@ -262,5 +262,5 @@ pub(super) fn any_element(document: &Document, rng: &mut Rng) -> ElementId {
 /// An insertion behind an element, with the first id that a replica may still use there.
 pub(super) fn insertion(parent: ElementId, replica: &ReplicaId, used: Lamport, text: String) -> Edit {
     let lamport = Lamport(parent.lamport.0.max(used.0) + 1);
-    Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text }
+    Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text: text.into() }
 }

@@ -50,7 +50,7 @@ fn op(op: Op) -> ClientMessage {
 
 fn insert(text: &str) -> Edit {
     let id = ElementId::new(9, &ReplicaId::new(CLIENT));
-    Edit::Insert { parent: ElementId::root(), id, text: text.to_owned() }
+    Edit::Insert { parent: ElementId::root(), id, text: text.into() }
 }
 
 fn delete(lamport: u64, len: u32) -> Edit {

@@ -16,7 +16,7 @@ fn root() -> ElementId {
 }
 
 fn insert(parent: ElementId, id: ElementId, text: &str) -> Edit {
-    Edit::Insert { parent, id, text: text.to_owned() }
+    Edit::Insert { parent, id, text: text.into() }
 }
 
 fn ins(parent: ElementId, id: ElementId, text: &str) -> Op {

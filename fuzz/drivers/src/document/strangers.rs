@@ -194,5 +194,5 @@ fn edit(stage: &Stage, client: &ReplicaId, is_v2: bool, choices: &mut Choices<'_
     });
     let replica = if choices.one_in(16) { name(choices) } else { client.clone() };
     let text = if is_v2 { (*choices.pick(&TEXTS)).to_owned() } else { choices.pick(&["x", "y", "€"]).to_string() };
-    Edit::Insert { parent: any_id(stage, choices), id: ElementId { lamport, replica }, text }
+    Edit::Insert { parent: any_id(stage, choices), id: ElementId { lamport, replica }, text: text.into() }
 }

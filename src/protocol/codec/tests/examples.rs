@@ -53,6 +53,27 @@ fn op_of_version_1() {
 }
 
 #[test]
+fn an_operation_by_itself() {
+    let reads_and_writes = |json: &str, op: &Op| {
+        assert_eq!(decode_op(json).as_ref(), Ok(op));
+        assert_eq!(encode_op(op), json);
+    };
+    let insert = ins(id(7, "client-A"), id(1001, "client-A"), "H");
+    let delete = del(id(1001, "client-A"), 3);
+    reads_and_writes(
+        r#"{"type":"ins","parent_id":[7,"client-A"],"id":[1001,"client-A"],"value":"H"}"#,
+        &Op::Edit(insert.clone()),
+    );
+    reads_and_writes(
+        r#"{"type":"batch","ops":[{"type":"ins","parent_id":[7,"client-A"],"id":[1001,"client-A"],"value":"H"},{"type":"del","id":[1001,"client-A"],"len":3}]}"#,
+        &Op::Batch(vec![insert, delete]),
+    );
+    for unfit in [r#"{"type":"move"}"#, r#"{"type":"del","id":[0,"a"]}"#, r#"[]"#, r#"{"type":"del","id":[1,"a"]} 1"#] {
+        assert!(decode_op(unfit).is_err(), "{unfit}");
+    }
+}
+
+#[test]
 fn server_messages_of_version_1() {
     let frame = r#"{"type":"hello_ack","doc_id":"notes","server_seq":42}"#;
     let ack = HelloAck { doc: doc(), server_seq: ServerSeq(42), v2: None };

@@ -23,7 +23,7 @@ fn id(lamport: u64, name: &str) -> ElementId {
 }
 
 fn ins(parent: ElementId, id: ElementId, text: &str) -> Edit {
-    Edit::Insert { parent, id, text: text.to_owned() }
+    Edit::Insert { parent, id, text: text.into() }
 }
 
 fn del(id: ElementId, len: u32) -> Edit {

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::super::plain::plain_edit;
 use super::*;
 use crate::document::{Document, DocumentState};
 use crate::id::{Epoch, INTEGER_MAX, Lamport, ServerSeq, Term};
@@ -47,7 +48,7 @@ fn edits(single: bool) -> BoxedStrategy<Edit> {
     let (text, len) = if single { (texts(1..2).boxed(), 1..2u32) } else { (texts(1..40).boxed(), 1..60u32) };
     let parent = prop_oneof![Just(ElementId::root()), ids()];
     prop_oneof![
-        (parent, ids(), text).prop_map(|(parent, id, text)| Edit::Insert { parent, id, text }),
+        (parent, ids(), text).prop_map(|(parent, id, text)| Edit::Insert { parent, id, text: text.into() }),
         (ids(), len).prop_map(|(id, len)| Edit::Delete { id, len }),
     ]
     .boxed()
@@ -215,6 +216,31 @@ fn reordered(frame: &str) -> String {
 }
 
 proptest! {
+    /// Intact or with one character changed: a blank more makes it go the long way.
+    #[test]
+    fn the_short_way_says_what_the_long_way_says(
+        edit in edits(false), damage in option::of((any::<prop::sample::Index>(), "[\"\\\\a-z0-9{}\\[\\],: é]")),
+    ) {
+        let mut json: Vec<String> = encode_op(&Op::Edit(edit)).chars().map(String::from).collect();
+        if let Some((place, other)) = damage {
+            *place.get_mut(&mut json) = other;
+        }
+        let json = json.concat();
+        let long = json.replacen('{', "{ ", 1);
+        prop_assert_eq!(plain_edit(&long), None);
+        if plain_edit(&json).is_some() {
+            prop_assert_eq!(decode_op(&json), decode_op(&long));
+            for version in [Version::V1, Version::V2] {
+                let number = if version == Version::V1 { "\"1\"" } else { "1" };
+                let frame = |op: &str| format!(
+                    "{{\"type\":\"op\",\"doc_id\":\"notes\",\"client_id\":\"{CLIENT}\",\"client_msg_id\":{number},\
+                     \"answered\":0,\"epoch\":0,\"seen\":0,\"op\":{op}}}"
+                );
+                prop_assert_eq!(client(&frame(&json), version), client(&frame(&long), version));
+            }
+        }
+    }
+
     #[test]
     fn what_clients_write_reads_back((version, message) in client_messages()) {
         let frame = encode_client(&message);
@@ -341,7 +367,7 @@ fn a_real_document_survives_its_parts() {
     let mut document = Document::new();
     let mut integrate = |op: Op| document.integrate(&op, &mut Vec::new());
     let long: String = "line\n\"quoted\" 😀\0".chars().cycle().take(3000).collect();
-    integrate(Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(1, &a), text: long }));
+    integrate(Op::Edit(Edit::Insert { parent: ElementId::root(), id: ElementId::new(1, &a), text: long.into() }));
     integrate(Op::Edit(Edit::Insert {
         parent: ElementId::new(70, &a),
         id: ElementId::new(9000, &b),

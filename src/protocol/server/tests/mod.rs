@@ -23,7 +23,7 @@ fn id((lamport, replica): (u64, &str)) -> ElementId {
 }
 
 fn ins(parent: (u64, &str), own: (u64, &str), text: &str) -> Edit {
-    Edit::Insert { parent: id(parent), id: id(own), text: text.to_owned() }
+    Edit::Insert { parent: id(parent), id: id(own), text: text.into() }
 }
 
 fn del(first: (u64, &str), len: u32) -> Edit {

@@ -28,7 +28,7 @@ fn id((lamport, replica): (u64, &str)) -> ElementId {
 }
 
 fn ins(parent: (u64, &str), own: (u64, &str), text: &str) -> Op {
-    Op::Edit(Edit::Insert { parent: id(parent), id: id(own), text: text.to_owned() })
+    Op::Edit(Edit::Insert { parent: id(parent), id: id(own), text: text.into() })
 }
 
 fn del(first: (u64, &str), len: u32) -> Op {

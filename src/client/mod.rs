@@ -59,6 +59,7 @@ mod random;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::sync::Arc;
 
@@ -72,6 +73,7 @@ pub use editor::{EditError, Editor};
 pub use events::{Events, Lagged};
 pub use options::Builder;
 use task::Command;
+pub use transport::{Connecting, Stream};
 
 /// Most barriers that one client waits for at a time; a further [`Client::sync`] waits for its turn.
 pub const BARRIERS_MAX: usize = 1024;

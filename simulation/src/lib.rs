@@ -6,6 +6,7 @@
 
 #![cfg(feature = "simulate")]
 
+pub mod campaign;
 pub mod disk;
 pub mod host;
 pub mod judge;
@@ -15,5 +16,6 @@ pub mod net;
 pub mod plan;
 pub mod run;
 pub mod seeded;
+pub mod shrink;
 pub mod typist;
 pub mod world;

@@ -162,10 +162,7 @@ impl Plan {
             config: config(&mut random),
             wal_bytes_max: [4 << 10, 64 << 10, 1 << 20][random.usize(..3)],
             disk_ms: [1, 5, 25][random.usize(..3)],
-            habit: Habit {
-                pause_max_ms: [10, 60, 200][random.usize(..3)],
-                text_max: [1, 4, 40][random.usize(..3)],
-            },
+            habit: Habit { pause_max_ms: [10, 60, 200][random.usize(..3)], text_max: [1, 4, 40][random.usize(..3)] },
             typists,
             faults,
         }

@@ -51,6 +51,18 @@ pub struct Tally {
     pub steps: u64,
 }
 
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.lives += other.lives;
+        self.entries += other.entries;
+        self.seen += other.seen;
+        self.ms += other.ms;
+        self.frames += other.frames;
+        self.steps += other.steps;
+    }
+}
+
 /// What is done next with the server.
 #[derive(Clone, Copy, Debug)]
 struct Down {

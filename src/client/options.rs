@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-use super::task::Task;
 use super::random::Random;
+use super::task::Task;
 use super::transport::{Connecting, Connector};
 use super::{BARRIERS_MAX, Client, ClientError, Progress, Status, Tap};
 use crate::id::{DocId, ServerSeq};

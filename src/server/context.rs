@@ -157,4 +157,3 @@ impl Context {
         *self.stage.borrow() > Stage::Running
     }
 }
-

@@ -178,7 +178,8 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let stream = &self.gauge.stream;
-        retry(|| stream.poll_write_ready(cx), || stream.try_write(&[io::IoSlice::new(bytes)])).map(|written| self.count(written))
+        retry(|| stream.poll_write_ready(cx), || stream.try_write(&[io::IoSlice::new(bytes)]))
+            .map(|written| self.count(written))
     }
 
     fn poll_write_vectored(

@@ -5,6 +5,7 @@ mod coverage;
 mod fuzz;
 mod packages;
 mod shipped;
+mod simulate;
 mod steps;
 mod tiny;
 mod tools;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["advisories"] => run(&[&steps::ADVISORIES]),
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
+        ["simulate", args @ ..] => simulate::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}\nSteps of `test`, in order:\n", fuzz::USAGE);
+    let help = format!("{HELP}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, simulate::USAGE);
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

@@ -100,6 +100,10 @@ impl Conn {
         self.half(side.other()).writer.take().into_iter().for_each(Waker::wake);
     }
 
+    pub(super) fn is_closed(&self, side: Side) -> bool {
+        self.closed[side as usize]
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
     }
@@ -144,7 +148,14 @@ impl Conn {
     }
 
     /// Sends as much as there is room for, in pieces that are due one after the other.
-    pub(super) fn write(&mut self, from: Side, bytes: &[u8], window: usize, due: u64, random: &mut Rng) -> io::Result<usize> {
+    pub(super) fn write(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        window: usize,
+        due: u64,
+        random: &mut Rng,
+    ) -> io::Result<usize> {
         if self.is_broken {
             return Err(broken());
         }

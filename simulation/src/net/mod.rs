@@ -112,8 +112,9 @@ impl Net {
         SimListener { net: self.clone() }
     }
 
-    /// From here on the server's end dies: what it still closes, it closes as a killed process does (`Refusing`) or as a
-    /// machine without power (`Dark`), that is not at all.
+    /// The server's end dies: its connections are closed as those of a killed process (`Refusing`), or those of a machine
+    /// without power (`Dark`), that is not at all. All at once, and here: in which order a runtime lets go of its tasks
+    /// depends on how many there were before in this process.
     pub fn begin_death(&self, presence: Presence) {
         let mut inner = self.lock();
         inner.presence = presence;
@@ -123,12 +124,9 @@ impl Net {
             inner.conns.values_mut().for_each(|conn| conn.is_orphan |= conn.is_established);
         } else {
             waiting.into_iter().for_each(|id| inner.reset(id, "abandoned"));
+            let all: Vec<u64> = inner.conns.keys().copied().collect();
+            all.into_iter().for_each(|id| inner.close(id, Side::Server));
         }
-    }
-
-    /// A server has ended in order: nobody listens any more.
-    pub fn end_listening(&self) {
-        self.begin_death(Presence::Refusing);
     }
 
     /// Lets nothing pass between a client and the server for so long, in one direction or both.
@@ -203,6 +201,14 @@ impl Inner {
             Presence::Refusing => self.reset(id, "refused"),
             Presence::Dark => {}
         }
+    }
+
+    /// A side lets go of a connection.
+    fn close(&mut self, id: u64, side: Side) {
+        let due = self.due();
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.is_closed(side)) else { return };
+        self.world.note(format_args!("net {id} {side:?} closes"));
+        conn.close(side, due, &mut self.random);
     }
 
     /// Ends a connection: what has arrived can still be read, and of what is under way a part arrives.

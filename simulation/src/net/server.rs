@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use collab_engine::server::{Listener, Wire};
 
+use super::Net;
 use super::conn::{Conn, Side};
-use super::{Net, Presence};
 
 const PORT: u16 = 80;
 
@@ -102,13 +102,9 @@ impl Net {
 
     pub(super) fn close(&self, id: u64, side: Side) {
         let mut inner = self.lock();
-        let due = inner.due();
-        let super::Inner { conns, random, world, dying, .. } = &mut *inner;
-        let Some(conn) = conns.get_mut(&id) else { return };
-        world.note(format_args!("net {id} {side:?} closes"));
-        if side == Side::Server && *dying == Some(Presence::Dark) {
-            return;
+        // What is dead already closes nothing.
+        if side == Side::Client || inner.dying.is_none() {
+            inner.close(id, side);
         }
-        conn.close(side, due, random);
     }
 }

@@ -82,7 +82,8 @@ pub(super) async fn run(typist: Typist, net: Net, mut random: Rng, habit: Habit)
     }
     loop {
         // While something is pending there is nothing to tell; and the end of the client is told as its status.
-        let is_settled = timeout(Duration::from_millis(40), client.settled()).await.is_ok_and(|settled| settled.is_ok());
+        let is_settled =
+            timeout(Duration::from_millis(40), client.settled()).await.is_ok_and(|settled| settled.is_ok());
         if let Ok((text, last_seen)) = client.with(|editor| (editor.text(), editor.replica().last_seen())).await {
             *lock(&typist.shared.standing) = Some(Standing { is_settled, last_seen, text: Some(text) });
         }

@@ -65,7 +65,8 @@ fn over() -> io::Error {
 impl Client {
     /// One connection, to its end.
     async fn converse(&mut self, mut socket: Socket) -> io::Result<()> {
-        let hello = Hello { doc: self.typist.doc.clone(), client: self.name.clone(), last_seen: self.last_seen, v2: None };
+        let hello =
+            Hello { doc: self.typist.doc.clone(), client: self.name.clone(), last_seen: self.last_seen, v2: None };
         say(&mut socket, encode_client(&ClientMessage::Hello(hello))).await?;
         for (_, frame) in &self.pending {
             say(&mut socket, frame.clone()).await?;

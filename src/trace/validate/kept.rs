@@ -11,13 +11,27 @@ use crate::oplog::{Entry, Stamp, decode_record, encode_record};
 use crate::protocol::limits::Limits;
 use crate::trace::format::{Snapshot, Stored, Sum};
 
+/// An entry of the log.
+#[derive(Debug)]
+struct Known {
+    before: ServerSeq,
+    last: ServerSeq,
+    sum: Sum,
+}
+
+impl Known {
+    fn of(entry: &Entry) -> Self {
+        Self { before: entry.before(), last: entry.last(), sum: sum_of(entry) }
+    }
+}
+
 /// What the store has confirmed of one document.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// The last number that is known to be durable.
     pub(super) head: ServerSeq,
-    /// The entries of the log that can still be read: last number and sum.
-    log: VecDeque<(ServerSeq, Sum)>,
+    /// The entries of the log that can still be read.
+    log: VecDeque<Known>,
     /// The content at `head`, while the document is not loaded.
     pub(super) content: Option<Sum>,
     /// Handed to the store, with no word of what became of it.
@@ -51,12 +65,12 @@ impl Kept {
     /// The store has confirmed an entry.
     pub(super) fn confirm(&mut self, entry: &Entry) {
         self.head = entry.last();
-        self.log.push_back((entry.last(), sum_of(entry)));
+        self.log.push_back(Known::of(entry));
     }
 
     /// The log was cut, at the latest up to here.
     pub(super) fn forget(&mut self, upto: ServerSeq) {
-        let gone = self.log.partition_point(|(last, _)| *last <= upto);
+        let gone = self.log.partition_point(|known| known.last <= upto);
         self.log.drain(..gone);
     }
 
@@ -81,13 +95,14 @@ impl Kept {
     }
 
     fn judge_same(&self, entry: &Entry) -> Judged {
-        let index = self.log.partition_point(|(last, _)| *last < entry.last());
+        let index = self.log.partition_point(|known| known.last < entry.last());
         match self.log.get(index) {
-            Some((last, sum)) if *last != entry.last() || *sum != sum_of(entry) => {
+            // Older than what is known: the log was cut after it was read.
+            Some(known) if index == 0 && entry.last() <= known.before => Ok(()),
+            Some(known) if known.last != entry.last() || known.sum != sum_of(entry) => {
                 let what = format!("numbers {} to {} are another entry than was confirmed", entry.first, entry.last());
                 Err(Wrong::of(Property::LogImmutable, what).at(entry.first, entry.last()))
             }
-            // Older than what is known.
             _ => Ok(()),
         }
     }
@@ -126,8 +141,8 @@ impl Kept {
                 return Err(Wrong::of(Property::NoPhantom, what).at(entry.first, entry.last()));
             }
             self.meet(&content, &mut is_met)?;
-            if self.log.back().is_none_or(|(last, _)| *last < entry.last()) {
-                self.log.push_back((entry.last(), sum_of(&entry)));
+            if self.log.back().is_none_or(|last| last.last < entry.last()) {
+                self.log.push_back(Known::of(&entry));
             }
         }
         if content.head != head || !is_met {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::session::Stats;
-use crate::tools::Program;
+use crate::tools::{Program, machine};
 
 const FILE: &str = "docs/fuzz-results.jsonl";
 
@@ -88,15 +88,6 @@ impl Run {
                 .collect(),
         })
     }
-}
-
-/// Cores and processor, where the system tells.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
-    format!("{cores} cores, {}", model.replace(['"', '\\'], ""))
 }
 
 /// Adds a run to the file.

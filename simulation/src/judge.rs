@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use collab_engine::content::Content;
 use collab_engine::id::{DocId, ReplicaId, ServerSeq};
 use collab_engine::oplog::{Entry, decode_record};
+use collab_engine::protocol::limits::Limits;
 use collab_engine::protocol::message::{MessageId, ServerMessage};
 use collab_engine::server::trace::Event;
 use collab_engine::storage::{Appended, Record};
@@ -13,6 +15,17 @@ use collab_engine::storage::{Appended, Record};
 pub type Finding = String;
 
 type Key = (ReplicaId, MessageId);
+
+/// What somebody read at once: a text, and the number that it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The document.
+    pub doc: DocId,
+    /// The number.
+    pub number: ServerSeq,
+    /// The text, if there was one.
+    pub text: Option<String>,
+}
 
 /// The log of one document, whole, as the server told of it.
 #[derive(Debug, Default)]
@@ -28,7 +41,6 @@ pub struct Ledger {
     logs: BTreeMap<DocId, Log>,
     /// What was handed to the store and not answered yet.
     group: Vec<(DocId, Vec<Record>)>,
-    /// The document whose load was announced by instance.
     findings: Vec<Finding>,
 }
 
@@ -103,6 +115,36 @@ impl Ledger {
         &self.findings
     }
 
+    /// What of this was read and is not what the log comes to at that number.
+    pub fn misread(&self, who: &str, readings: &[Reading]) -> Vec<Finding> {
+        let is_of_nothing = |reading: &&Reading| reading.number > self.head(&reading.doc);
+        let of_nothing = readings.iter().filter(is_of_nothing);
+        let mut findings: Vec<Finding> =
+            of_nothing.map(|reading| format!("{who} read {reading:?}, which nobody wrote")).collect();
+        for (doc, log) in &self.logs {
+            let mut awaited: Vec<&Reading> = readings.iter().filter(|reading| reading.doc == *doc).collect();
+            awaited.sort_by_key(|reading| reading.number);
+            let mut awaited = awaited.into_iter().peekable();
+            let (mut content, limits, mut deltas) = (Content::default(), Limits::default(), Vec::new());
+            let mut entries = log.entries.values();
+            loop {
+                while let Some(reading) = awaited.next_if(|reading| reading.number <= content.head) {
+                    let is_same = reading.text.as_ref().is_none_or(|text| *text == content.document.text());
+                    if reading.number != content.head || !is_same {
+                        findings.push(format!("{doc}: {who} read {reading:?}, which is no state of the log"));
+                    }
+                }
+                let Some(entry) = entries.next() else { break };
+                if let Err(violation) = content.integrate(entry, &limits, &mut deltas) {
+                    findings.push(format!("{doc}: the log cannot be folded: {violation}"));
+                    break;
+                }
+                deltas.clear();
+            }
+        }
+        findings
+    }
+
     /// The entry that holds a number.
     fn holder(&self, doc: &DocId, number: u64) -> Option<&Entry> {
         let (_, entry) = self.logs.get(doc)?.entries.range(number..).next()?;
@@ -123,6 +165,8 @@ pub struct Sight {
     highest: BTreeMap<DocId, ServerSeq>,
     findings: Vec<Finding>,
     is_v2: bool,
+    /// Texts that it was sent whole.
+    readings: Vec<Reading>,
 }
 
 impl Sight {
@@ -155,12 +199,22 @@ impl Sight {
                 self.last = last;
                 ack.server_seq
             }
-            ServerMessage::ResyncText { server_seq, .. } | ServerMessage::Synced { server_seq, .. } => *server_seq,
+            ServerMessage::ResyncText { server_seq, full_text, .. } => {
+                let text = Some(full_text.clone());
+                self.readings.push(Reading { doc: doc.clone(), number: *server_seq, text });
+                *server_seq
+            }
+            ServerMessage::Synced { server_seq, .. } => *server_seq,
             ServerMessage::Resync(resync) => resync.server_seq,
             ServerMessage::Error { .. } | ServerMessage::UnknownEcho(_) => return,
         };
         let highest = self.highest.entry(doc).or_default();
         *highest = number.max(*highest);
+    }
+
+    /// Texts that it was sent whole.
+    pub fn readings(&self) -> &[Reading] {
+        &self.readings
     }
 
     /// How much was seen.

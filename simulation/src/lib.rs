@@ -18,4 +18,5 @@ pub mod run;
 pub mod seeded;
 pub mod shrink;
 pub mod typist;
+pub mod visitor;
 pub mod world;

@@ -8,13 +8,14 @@ use collab_engine::trace::validate::{Counts, validate};
 use tokio::runtime::Runtime;
 
 use crate::disk::Disk;
-use crate::judge::{Finding, Ledger};
+use crate::judge::{Finding, Ledger, Reading};
 use crate::life::{Life, Making};
 use crate::mutation::Mutation;
 use crate::net::{Net, Presence};
 use crate::plan::{Fault, Plan, Timed};
 use crate::seeded;
 use crate::typist::{Standing, Typist};
+use crate::visitor::Visitor;
 use crate::world::{World, lock};
 
 /// So long after the last fault everything must have come to rest: the longest pause of a client between two attempts is
@@ -78,6 +79,7 @@ struct Run {
     making: Making,
     clients: Runtime,
     typists: Vec<Typist>,
+    visitor: Visitor,
     life: Option<Life>,
     lives: u64,
     down: Option<Down>,
@@ -103,7 +105,7 @@ pub fn run(plan: &Plan, mutation: Option<Mutation>) -> Outcome {
 impl Run {
     fn new(plan: &Plan, mutation: Option<Mutation>) -> Self {
         let world = World::new(plan.seed);
-        let net = Net::new(&world, plan.typists.len(), plan.nature);
+        let net = Net::new(&world, plan.typists.len() + 1, plan.nature);
         let disk = Disk::new(&world);
         let making = Making {
             world: world.clone(),
@@ -125,6 +127,7 @@ impl Run {
             making,
             clients,
             typists: Vec::new(),
+            visitor: Visitor::default(),
             life: None,
             lives: 0,
             down,
@@ -144,6 +147,8 @@ impl Run {
             let Some(doc) = DocId::parse(&format!("doc{document}")) else { continue };
             self.typists.push(Typist::start(index, &doc, *is_v2, &self.net, random, self.plan.habit));
         }
+        let docs: Vec<DocId> = self.typists.iter().map(|typist| typist.doc.clone()).collect();
+        self.visitor = Visitor::start(docs.len(), docs, self.net.clone(), self.world.random("visitor"));
         drop(guard);
         let mut faults = self.plan.faults.clone().into_iter().peekable();
         while self.world.now() < self.plan.typing_ms {
@@ -265,6 +270,7 @@ impl Run {
         self.disk.heal();
         (self.frozen_until, self.full_until, self.storms) = (0, None, 0);
         self.typists.iter().for_each(Typist::rest);
+        self.visitor.rest();
     }
 
     /// Why it is not at its end yet.
@@ -311,7 +317,9 @@ impl Run {
                 findings.push(format!("{client} made {} operations, and {logged} are in the log", typist.typed()));
             }
         }
-        findings.extend(different_texts(&self.typists));
+        if findings.is_empty() {
+            findings.extend(misread(&ledger, &self.typists, &self.visitor));
+        }
         let counts = match validate(self.traces.iter().map(|trace| Ok(trace.as_slice()))) {
             Ok(explained) => explained.counts,
             Err(unexplained) => {
@@ -322,7 +330,7 @@ impl Run {
         let tally = Tally {
             lives: self.lives,
             entries: ledger.entries() as u64,
-            seen: seen as u64,
+            seen: seen as u64 + self.visitor.answers(),
             ms: self.world.now(),
             frames: counts.frames,
             steps: counts.steps,
@@ -332,11 +340,18 @@ impl Run {
     }
 }
 
-/// Whoever is at the head of a document shows the same.
-fn different_texts(typists: &[Typist]) -> Vec<Finding> {
-    let shown = |typist: &Typist| Some((typist.doc.clone(), typist.index, typist.standing()?.text?));
-    let shown: Vec<(DocId, usize, String)> = typists.iter().filter_map(shown).collect();
-    let pairs = shown.iter().enumerate().flat_map(|(index, one)| shown[index + 1..].iter().map(move |two| (one, two)));
-    let differ = pairs.filter(|(one, two)| one.0 == two.0 && one.2 != two.2);
-    differ.map(|(one, two)| format!("typist {} shows {:?}, typist {} {:?}", one.1, one.2, two.1, two.2)).collect()
+/// Whatever anybody shows or read is what the log comes to.
+fn misread(ledger: &Ledger, typists: &[Typist], visitor: &Visitor) -> Vec<Finding> {
+    let mut findings = ledger.misread("the visitor", &visitor.readings());
+    for typist in typists {
+        let standing = typist.standing();
+        let shown = standing.into_iter().filter(|standing| standing.is_settled).map(|standing| Reading {
+            doc: typist.doc.clone(),
+            number: standing.last_seen,
+            text: standing.text,
+        });
+        let readings: Vec<Reading> = typist.with_sight(|sight| sight.readings().iter().cloned().chain(shown).collect());
+        findings.extend(ledger.misread(&format!("typist {}", typist.index), &readings));
+    }
+    findings
 }

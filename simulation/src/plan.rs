@@ -34,6 +34,11 @@ pub enum Fault {
         /// The client.
         client: usize,
     },
+    /// A client's connections lead nowhere any more, and nobody is told; new ones work.
+    Strand {
+        /// The client.
+        client: usize,
+    },
     /// Every connection breaks, some times in a row.
     Storm {
         /// How often.
@@ -115,6 +120,17 @@ impl fmt::Display for Timed {
     }
 }
 
+/// Somebody who types.
+#[derive(Clone, Copy, Debug)]
+pub struct Person {
+    /// In which document.
+    pub document: usize,
+    /// Whether by version 2.
+    pub is_v2: bool,
+    /// From when on.
+    pub comes_at: u64,
+}
+
 /// Everything that is decided before a run begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -132,8 +148,8 @@ pub struct Plan {
     pub disk_ms: u64,
     /// How people type.
     pub habit: Habit,
-    /// Who types where: the document's index, and whether by version 2.
-    pub typists: Vec<(usize, bool)>,
+    /// Who types.
+    pub typists: Vec<Person>,
     /// What happens to them.
     pub faults: Vec<Timed>,
 }
@@ -143,12 +159,16 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut random = World::new(seed).random("plan");
         let documents = random.usize(1..=2);
-        let mut typists: Vec<(usize, bool)> =
-            (0..random.usize(2..=4)).map(|_| (random.usize(..documents), true)).collect();
-        if random.u8(0..3) > 0 {
-            typists.push((random.usize(..documents), false));
-        }
         let typing_ms = random.u64(1500..=5000);
+        let people = random.usize(2..=4);
+        let plain = usize::from(random.u8(0..3) > 0);
+        let mut person = |is_v2| Person {
+            document: random.usize(..documents),
+            is_v2,
+            // Every third comes when there is something already.
+            comes_at: if random.u8(0..3) == 0 { random.u64(0..typing_ms) } else { 0 },
+        };
+        let typists: Vec<Person> = (0..people + plain).map(|index| person(index < people)).collect();
         let nature = Nature {
             latency_ms: random.u64(0..=10),
             jitter_ms: [0, 5, 40][random.usize(..3)],
@@ -191,7 +211,7 @@ fn config(random: &mut Rng) -> Config {
     let timeouts = Timeouts {
         hello: ms(1500),
         load: ms(3000),
-        ping: ms(1500),
+        ping: ms(u64::from(choose([1500, 1500, 20_000]))),
         pong: ms(1000),
         write: ms(1500),
         close: ms(300),
@@ -217,7 +237,7 @@ fn fault(random: &mut Rng, clients: usize) -> Fault {
     let polls = random.u32(0..=polls_max);
     let (down_ms, after) = (random.u64(1..800), random.u32(0..40));
     let on = [On::Any, On::Write, On::Sync][random.usize(..3)];
-    match random.u8(0..24) {
+    match random.u8(0..26) {
         0..=2 => {
             let (to_server, to_client) = [(true, true), (true, false), (false, true)][random.usize(..3)];
             Fault::Hold { client, to_server, to_client, ms: random.u64(20..4000) }
@@ -232,6 +252,7 @@ fn fault(random: &mut Rng, clients: usize) -> Fault {
         19 => Fault::Freeze { ms: random.u64(10..2000) },
         20..=21 => Fault::DiskError { on, after },
         22 => Fault::DiskFull { after, ms: random.u64(10..3000) },
+        23..=24 => Fault::Strand { client },
         _ => Fault::Clock { by_ms: random.i64(-100_000_000..100_000_000) },
     }
 }

@@ -142,10 +142,10 @@ impl Run {
 
     fn play(&mut self) {
         let guard = self.clients.enter();
-        for (index, (document, is_v2)) in self.plan.typists.iter().enumerate() {
+        for (index, person) in self.plan.typists.iter().enumerate() {
             let random = self.world.random(&format!("typist {index}"));
-            let Some(doc) = DocId::parse(&format!("doc{document}")) else { continue };
-            self.typists.push(Typist::start(index, &doc, *is_v2, &self.net, random, self.plan.habit));
+            let Some(doc) = DocId::parse(&format!("doc{}", person.document)) else { continue };
+            self.typists.push(Typist::start(index, &doc, *person, &self.net, random, self.plan.habit));
         }
         let docs: Vec<DocId> = self.typists.iter().map(|typist| typist.doc.clone()).collect();
         self.visitor = Visitor::start(docs.len(), docs, self.net.clone(), self.world.random("visitor"));
@@ -239,6 +239,7 @@ impl Run {
         match fault {
             Fault::Hold { client, to_server, to_client, ms } => self.net.hold(client, to_server, to_client, ms),
             Fault::Reset { client } => self.net.reset(Some(client)),
+            Fault::Strand { client } => self.net.strand(client),
             Fault::Storm { times } => self.storms = times,
             Fault::Deaf { client, ms } => self.net.deafen(client, ms),
             Fault::Kill { polls, down_ms } => self.kill(polls, Presence::Refusing, down_ms),

@@ -5,13 +5,16 @@ mod version1;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use collab_engine::id::{DocId, ReplicaId, ServerSeq};
 use collab_engine::protocol::client::Status;
 use fastrand::Rng;
+use tokio::time::sleep;
 
 use crate::judge::{Finding, Sight};
 use crate::net::Net;
+use crate::plan::Person;
 use crate::world::lock;
 
 /// Where a typist has come to once it types no more.
@@ -60,7 +63,8 @@ pub struct Habit {
 
 impl Typist {
     /// Starts a typist in the runtime of this moment.
-    pub fn start(index: usize, doc: &DocId, is_v2: bool, net: &Net, random: Rng, habit: Habit) -> Self {
+    pub fn start(index: usize, doc: &DocId, person: Person, net: &Net, random: Rng, habit: Habit) -> Self {
+        let Person { is_v2, comes_at, .. } = person;
         let shared = Arc::new(Shared {
             goes_on: AtomicBool::new(true),
             typed: AtomicU64::new(0),
@@ -71,11 +75,15 @@ impl Typist {
             status: Mutex::new(Status::Offline),
         });
         let typist = Self { index, doc: doc.clone(), is_v2, shared };
-        if is_v2 {
-            tokio::spawn(library::run(typist.clone(), net.clone(), random, habit));
-        } else {
-            tokio::spawn(version1::run(typist.clone(), net.clone(), random));
-        }
+        let (whose, net) = (typist.clone(), net.clone());
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(comes_at)).await;
+            if is_v2 {
+                library::run(whose, net, random, habit).await;
+            } else {
+                version1::run(whose, net, random).await;
+            }
+        });
         typist
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Conn {
     pub(super) syn_due: u64,
     /// The server's end is gone and could not say so.
     pub(super) is_orphan: bool,
+    /// Nothing arrives at either end any more.
+    pub(super) is_stranded: bool,
     is_broken: bool,
     /// Which ends are closed: the server's, the client's.
     closed: [bool; 2],
@@ -82,7 +84,8 @@ fn broken() -> io::Error {
 impl Conn {
     pub(super) fn new(client: usize, syn_due: u64) -> Self {
         let (closed, halves) = Default::default();
-        Self { client, is_established: false, syn_due, is_orphan: false, is_broken: false, closed, halves }
+        let (is_established, is_orphan, is_stranded, is_broken) = Default::default();
+        Self { client, is_established, syn_due, is_orphan, is_stranded, is_broken, closed, halves }
     }
 
     /// What arrives at a side.

@@ -156,6 +156,13 @@ impl Net {
         meant.into_iter().for_each(|id| inner.reset(id, "reset"));
     }
 
+    /// Lets the connections of a client lead nowhere from here on, without a word; new ones are as good as ever.
+    pub fn strand(&self, client: usize) {
+        let mut inner = self.lock();
+        let meant = inner.conns.values_mut().filter(|conn| conn.client == client && conn.is_established);
+        meant.for_each(|conn| conn.is_stranded = true);
+    }
+
     /// From here on nothing is held.
     pub fn heal(&self) {
         let mut inner = self.lock();
@@ -178,7 +185,7 @@ impl Inner {
             }
             for side in [Side::Server, Side::Client] {
                 // With nobody there, nothing arrives and nothing is sent again.
-                let is_held = link.held_until[side as usize] > now || conn.is_orphan;
+                let is_held = link.held_until[side as usize] > now || conn.is_orphan || conn.is_stranded;
                 let is_deaf = side == Side::Client && link.deaf_until > now;
                 conn.half(side).deliver(now, is_held, is_deaf);
             }

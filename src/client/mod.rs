@@ -72,6 +72,8 @@ pub use crate::protocol::message::{ClientMessage, ServerMessage};
 pub use editor::{EditError, Editor};
 pub use events::{Events, Lagged};
 pub use options::Builder;
+#[cfg(feature = "cli")]
+pub(crate) use options::check_url;
 use task::Command;
 pub use transport::{Connecting, Stream};
 

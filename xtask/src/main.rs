@@ -3,9 +3,12 @@
 mod client;
 mod coverage;
 mod fuzz;
+mod kills;
+mod noted;
 mod packages;
 mod shipped;
 mod simulate;
+mod soak;
 mod steps;
 mod tiny;
 mod tools;
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
         ["simulate", args @ ..] => simulate::run(&root(), args),
+        ["kills", args @ ..] => kills::run(&root(), args),
+        ["soak", args @ ..] => soak::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, simulate::USAGE);
+    let usages = [fuzz::USAGE, kills::USAGE, soak::USAGE, simulate::USAGE].concat();
+    let help = format!("{HELP}{usages}\nSteps of `test`, in order:\n");
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::tools::{Program, machine};
+use crate::noted;
 
-/// How it is called.
-pub(crate) const USAGE: &str = "
-  simulate seeds FROM..TO      run the seeds, or go on where that was interrupted; docs/sim-results.jsonl gets a line
-  simulate one SEED            run one seed; if it fails, look for fewer faults with which it still does
-  simulate broken FROM..TO WAY…  break the server in these ways, and count the seeds that notice
+/// How it is used, for `cargo xtask help`.
+pub(crate) const USAGE: &str = "  simulate seeds FROM..TO
+                 simulate servers and clients from these seeds, or go on where that was interrupted, and add what
+                 came of it to docs/sim-results.jsonl
+  simulate one SEED
+                 simulate one; if it fails, look for fewer faults with which it still does
+  simulate broken FROM..TO WAY…
+                 break the server in these ways, and count the seeds that notice
 ";
 
 /// tokio takes a seed only with it.
@@ -23,14 +26,9 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> ExitCode {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).env(FLAGS.0, FLAGS.1).args(BUILD.split(' ')).args(args);
     if let ["seeds", seeds] = args {
-        let said = |program: &str, args: &[&str]| Program::named(program).answers(args).unwrap_or_default();
-        let about = [
-            ("date", said("date", &["-u", "+%Y-%m-%d"])),
-            ("commit", said("git", &["-C", &root.display().to_string(), "rev-parse", "--short", "HEAD"])),
-            ("machine", machine()),
-        ];
+        let about = [("date", noted::date()), ("commit", noted::commit(root)), ("machine", noted::machine())];
         command.args(["--results", "docs/sim-results.jsonl", "--state", "target/simulation"]);
-        command.args(about.iter().flat_map(|(name, value)| ["--about".to_owned(), format!("{name}={}", value.trim())]));
+        command.args(about.iter().flat_map(|(name, value)| ["--about".to_owned(), format!("{name}={}", value)]));
         println!("Seeds {seeds}; interrupted, it goes on when it is called again.");
     }
     match command.status() {

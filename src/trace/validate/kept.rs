@@ -11,26 +11,13 @@ use crate::oplog::{Entry, Stamp, decode_record, encode_record};
 use crate::protocol::limits::Limits;
 use crate::trace::format::{Snapshot, Stored, Sum};
 
-/// An entry of the log.
-#[derive(Debug)]
-struct Known {
-    before: ServerSeq,
-    last: ServerSeq,
-    sum: Sum,
-}
-
-impl Known {
-    fn of(entry: &Entry) -> Self {
-        Self { before: entry.before(), last: entry.last(), sum: sum_of(entry) }
-    }
-}
-
 /// What the store has confirmed of one document.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// The last number that is known to be durable.
     pub(super) head: ServerSeq,
-    /// The entries of the log that can still be read.
+    /// The entries of the log that can still be read, and of which the trace tells: between two of them others may be
+    /// missing, if it was cut off and a snapshot stands behind its end.
     log: VecDeque<Known>,
     /// The content at `head`, while the document is not loaded.
     pub(super) content: Option<Sum>,
@@ -46,9 +33,20 @@ pub(super) struct Kept {
     pub(super) log_start: (ServerSeq, ServerSeq),
 }
 
-/// The sum of an entry, without who wrote it and when.
-fn sum_of(entry: &Entry) -> Sum {
-    Sum::of(&encode_record(entry, &Stamp::default()))
+/// An entry of the log.
+#[derive(Debug)]
+struct Known {
+    before: ServerSeq,
+    last: ServerSeq,
+    /// The sum of the entry, without who wrote it and when.
+    sum: Sum,
+}
+
+impl Known {
+    fn of(entry: &Entry) -> Self {
+        let sum = Sum::of(&encode_record(entry, &Stamp::default()));
+        Self { before: entry.before(), last: entry.last(), sum }
+    }
 }
 
 /// Reads the entry in a record.
@@ -95,14 +93,13 @@ impl Kept {
     }
 
     fn judge_same(&self, entry: &Entry) -> Judged {
-        let index = self.log.partition_point(|known| known.last < entry.last());
-        match self.log.get(index) {
-            // Older than what is known: the log was cut after it was read.
-            Some(known) if index == 0 && entry.last() <= known.before => Ok(()),
-            Some(known) if known.last != entry.last() || known.sum != sum_of(entry) => {
+        let index = self.log.partition_point(|known| known.last <= entry.before());
+        match self.log.get(index).filter(|known| known.before < entry.last()) {
+            Some(known) if (known.last, known.sum) != (entry.last(), Known::of(entry).sum) => {
                 let what = format!("numbers {} to {} are another entry than was confirmed", entry.first, entry.last());
                 Err(Wrong::of(Property::LogImmutable, what).at(entry.first, entry.last()))
             }
+            // Older than what is known, or in a gap, where nothing is.
             _ => Ok(()),
         }
     }
@@ -141,7 +138,7 @@ impl Kept {
                 return Err(Wrong::of(Property::NoPhantom, what).at(entry.first, entry.last()));
             }
             self.meet(&content, &mut is_met)?;
-            if self.log.back().is_none_or(|last| last.last < entry.last()) {
+            if self.log.back().is_none_or(|known| known.last < entry.last()) {
                 self.log.push_back(Known::of(&entry));
             }
         }

@@ -27,7 +27,7 @@ enum Verdict {
     /// Number it; whether its effect waits.
     Accept { waits: bool },
     /// Answer it without a number.
-    Answer(ServerMessage),
+    Answer(Box<ServerMessage>),
 }
 
 impl ServerState {
@@ -47,7 +47,7 @@ impl ServerState {
         };
         match judged {
             Err(reject) => self.refuse(session, reject, Some(&message.message), out),
-            Ok(Verdict::Answer(answer)) => self.answer(session, answer, out),
+            Ok(Verdict::Answer(answer)) => self.answer(session, *answer, out),
             Ok(Verdict::Accept { waits }) => {
                 let OpMessage { client: origin, message, answered, seen, op, .. } = message;
                 let proof = secret.filter(|_| self.record(&origin).is_none() && !mutated!(SecretNotRecorded));
@@ -94,7 +94,7 @@ impl ServerState {
             }
             let (doc, server_seq, count) = (self.doc.clone(), known.server_seq, known.count);
             let server_seq = if mutated!(DuplicateAckedAtHead) { self.tentative.head } else { server_seq };
-            return Ok(Verdict::Answer(ServerMessage::Ack { doc, message: number, server_seq, count }));
+            return Ok(Verdict::Answer(Box::new(ServerMessage::Ack { doc, message: number, server_seq, count })));
         }
         if (number != last + 1 && !mutated!(GapAccepted)) || message.answered > last {
             return Err(Reject::NumberGap);
@@ -230,7 +230,7 @@ impl ServerState {
         let tentative = self.tentative.window.get(&key).copied().filter(|_| !mutated!(WindowForgetsTentative));
         let known = tentative.or_else(|| self.content.window.number_of(&key).filter(|_| !mutated!(WindowNotAsked)));
         if let Some(server_seq) = known {
-            return Ok(Verdict::Answer(first_echo(&self.doc, message, server_seq)));
+            return Ok(Verdict::Answer(Box::new(first_echo(&self.doc, message, server_seq))));
         }
         let Op::Edit(edit) = &message.op else { return Err(Reject::Malformed) };
         if edit.count() != 1 {

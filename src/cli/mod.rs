@@ -3,7 +3,9 @@
 // Clocks, files and the terminal are what a command line is for.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod bench;
 mod edit;
+mod latency;
 mod limits;
 mod operate;
 mod replay;
@@ -40,6 +42,9 @@ enum Command {
     /// Type a recorded history into a server over WebSockets, and check what comes of it
     #[command(after_help = replay::EXIT_CODES)]
     Replay(replay::ReplayArgs),
+    /// Put load on a running server, and tell how it takes it
+    #[command(after_help = bench::EXIT_CODES)]
+    Bench(bench::BenchArgs),
     /// Check every byte of a store and every document in it, and change nothing
     #[command(after_help = operate::EXIT_CODES)]
     Verify(operate::VerifyArgs),
@@ -104,6 +109,7 @@ pub fn main() -> ExitCode {
         Some(Command::Type(args)) => return edit::run_type(&args),
         Some(Command::Watch(args)) => return edit::run_watch(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
+        Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Verify(args)) => return operate::run_verify(&args),
         Some(Command::Export(args)) => return operate::run_export(&args),
         Some(Command::Import(args)) => return operate::run_import(&args),

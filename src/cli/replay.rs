@@ -16,12 +16,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::latency::Latency;
 use super::trace::{Trace, TraceError};
 use crate::client::{Client, ClientError, EditError, Status};
 use crate::id::ServerSeq;
 use ledger::Ledgers;
 use plan::{Plan, PlanError};
-use report::{Figures, Latency, ProgressLine};
+use report::{Figures, ProgressLine};
 use writer::Writer;
 
 /// How often progress is looked at.
@@ -66,7 +67,7 @@ pub(super) struct ReplayArgs {
     quiet: bool,
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(super) fn parse_rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if rate.is_finite() && rate >= 0.001 { Ok(rate) } else { Err("must be at least 0.001 per second".to_owned()) }
 }

@@ -71,6 +71,8 @@ pub use crate::protocol::message::{ClientMessage, ServerMessage};
 pub use editor::{EditError, Editor};
 pub use events::{Events, Lagged};
 pub use options::Builder;
+#[cfg(feature = "cli")]
+pub(crate) use options::check_url;
 use task::Command;
 
 /// Most barriers that one client waits for at a time; a further [`Client::sync`] waits for its turn.

@@ -153,7 +153,7 @@ impl Builder {
     }
 }
 
-fn check_url(url: &str) -> Result<(), ClientError> {
+pub(crate) fn check_url(url: &str) -> Result<(), ClientError> {
     let uri: Uri = url.parse().map_err(|_| ClientError::Url { url: url.to_owned() })?;
     match (uri.scheme_str(), uri.host()) {
         (Some("ws"), Some(host)) if !host.is_empty() => Ok(()),

@@ -145,7 +145,7 @@ impl Hooks {
     }
 
     pub(super) async fn granted(&self, _: SessionId) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn batch_max(&self, usual: usize) -> usize {

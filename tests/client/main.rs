@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)] // A test may panic, in its helpers too.
 
+mod bench;
 mod library;
 mod program;
 mod replay;

@@ -1,6 +1,7 @@
 //! `collab-engine` as a process.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -58,6 +59,15 @@ impl Drop for Server {
             explained(&[&self.trace]);
         }
     }
+}
+
+/// The JSON at a path of a server.
+pub(crate) fn get(server: &Server, path: &str) -> Value {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", server.address).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 /// A `replay` of `file` into `doc`, ready to be run.

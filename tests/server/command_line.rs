@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -47,19 +48,31 @@ impl Process {
     }
 
     /// Started by a program that is given the server's command behind its own arguments.
-    fn start_through(program: &[&str], data: &Path, args: &[&str]) -> Self {
-        let mut command = binary_through(program);
-        command.args(args);
-        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
-        let traces = tempfile::tempdir().unwrap();
-        command.arg("--trace").arg(traces.path().join("trace"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    pub(crate) fn start_through(program: &[&str], data: &Path, args: &[&str]) -> Self {
+        let (mut child, traces) = Self::spawn(program, data, args);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
         let address =
             address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {line:?}"));
         Self { child, address, traces }
+    }
+
+    /// Started, and killed after so long, ready or not.
+    pub(crate) fn killed_early(program: &[&str], data: &Path, args: &[&str], after: Duration) {
+        let (mut child, _traces) = Self::spawn(program, data, args);
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn spawn(program: &[&str], data: &Path, args: &[&str]) -> (Child, tempfile::TempDir) {
+        let mut command = binary_through(program);
+        command.args(args);
+        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data);
+        let traces = tempfile::tempdir().unwrap();
+        command.arg("--trace").arg(traces.path().join("trace"));
+        (command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap(), traces)
     }
 
     /// What it records.

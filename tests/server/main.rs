@@ -7,6 +7,7 @@
 
 mod both_versions;
 mod command_line;
+mod disk_faults;
 mod durability;
 mod harness;
 mod kill;

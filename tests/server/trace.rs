@@ -81,8 +81,15 @@ async fn first_life(address: std::net::SocketAddr) {
     b.close().await;
 }
 
-/// Somebody comes back, somebody is new, and the server is asked to end under them.
+/// Somebody was behind, somebody is new, and the server is asked to end under them.
 async fn second_life(address: std::net::SocketAddr) {
+    let mut behind = Client::connect_to(address).await;
+    behind.send(v1::hello("client-2", 10)).await;
+    assert_eq!(behind.receive().await["type"], "hello_ack");
+    for number in 11..=13 {
+        let echo = behind.receive().await;
+        assert_eq!((&echo["type"], &echo["server_seq"]), (&json!("op_echo"), &json!(number)));
+    }
     let mut d = Client::connect_to(address).await;
     d.send(v2::hello("D", 1)).await;
     let ack = d.receive().await;
@@ -327,6 +334,17 @@ fn a_hole_in_the_middle_is_refused_and_a_missing_end_is_reported() {
     assert_eq!(judge(&torn).unwrap().is_cut.as_deref(), Some("a process ended in the middle of a line"));
     let garbage = format!("{}nonsense\n{}", text(&lines[..20]), text(&lines[20..]));
     assert!(matches!(judge(&garbage), Err(Unexplained::Fault(fault)) if fault.line == 21));
+}
+
+/// What was durable before the kill and recorded too late: later processes may read it, below their snapshots as well.
+#[test]
+fn a_process_that_was_killed_at_any_line_explains_the_next() {
+    let lines = recorded();
+    let second = lines.iter().rposition(|line| matches!(line.event, Event::Trace(_))).unwrap();
+    for end in 1..second {
+        let explained = judge(&(text(&lines[..end]) + &text(&lines[second..])));
+        assert!(explained.as_ref().is_ok_and(|explained| explained.is_cut.is_some()), "line {end}: {explained:?}");
+    }
 }
 
 #[test]

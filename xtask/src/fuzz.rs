@@ -28,8 +28,7 @@ struct Options {
 }
 
 /// How it is used, for `cargo xtask help`.
-pub(crate) const USAGE: &str = "\
-  fuzz [--minutes N] [--until-quiet N] [--jobs N] [TARGET…]
+pub(crate) const USAGE: &str = "  fuzz [--minutes N] [--until-quiet N] [--jobs N] [TARGET…]
                  fuzz targets, all if none is named: N minutes of processor time each (5), and on until
                  N minutes bring no new coverage; so many at a time (1)
   fuzz --totals  print what fuzzing came to so far

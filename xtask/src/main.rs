@@ -3,8 +3,11 @@
 mod client;
 mod coverage;
 mod fuzz;
+mod kills;
+mod noted;
 mod packages;
 mod shipped;
+mod soak;
 mod steps;
 mod tiny;
 mod tools;
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         ["advisories"] => run(&[&steps::ADVISORIES]),
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
+        ["kills", args @ ..] => kills::run(&root(), args),
+        ["soak", args @ ..] => soak::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
             print!("{}", help());
             ExitCode::SUCCESS
@@ -50,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}\nSteps of `test`, in order:\n", fuzz::USAGE);
+    let help = format!("{HELP}{}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, kills::USAGE, soak::USAGE);
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

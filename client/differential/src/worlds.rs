@@ -76,7 +76,7 @@ fn chosen(world: &World, rng: &mut Rng) -> Option<Action> {
 
 /// What happened to a client.
 enum Happened {
-    Stepped(Input),
+    Stepped(Box<Input>),
     /// Its program ended and began again with what it had stored.
     Reloaded,
 }
@@ -95,13 +95,14 @@ pub fn write(seed: u64, index: u64, out: &mut dyn Write) -> io::Result<()> {
     let mut world = World::new(&Arc::new(config));
     let identities: Vec<Identity> = (0..clients).map(|client| state_of(&world, client).identity().clone()).collect();
     // A client has started before anybody can listen.
-    let mut histories: Vec<Vec<Happened>> = (0..clients).map(|_| vec![Happened::Stepped(Input::Start)]).collect();
+    let mut histories: Vec<Vec<Happened>> =
+        (0..clients).map(|_| vec![Happened::Stepped(Box::new(Input::Start))]).collect();
     (0..clients).for_each(|client| drop(world.drain_inputs(client)));
     let mut apply = |world: &mut World, action: &Action| {
         world.apply(action);
         for (client, history) in histories.iter_mut().enumerate() {
             history.extend((*action == Action::Reload(client)).then_some(Happened::Reloaded));
-            history.extend(world.drain_inputs(client).into_iter().map(Happened::Stepped));
+            history.extend(world.drain_inputs(client).into_iter().map(|input| Happened::Stepped(Box::new(input))));
         }
     };
     for _ in 0..rng.below(WALK_MAX) {
@@ -121,7 +122,7 @@ pub fn write(seed: u64, index: u64, out: &mut dyn Write) -> io::Result<()> {
         let mut recorder = Recorder::new(&of, doc.clone(), disguise::identity(identity), out)?;
         for happened in history {
             match happened {
-                Happened::Stepped(input) => drop(recorder.step(disguise::input(input))?),
+                Happened::Stepped(input) => drop(recorder.step(disguise::input(*input))?),
                 Happened::Reloaded => {
                     let saved = recorder.state().saved();
                     assert!(recorder.restore(&doc, &saved)?, "what a replica saved is refused");

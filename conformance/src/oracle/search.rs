@@ -21,7 +21,7 @@ use super::hidden::{Hidden, Known, Offer, Taken, is_same};
 use super::trace::{Trace, Wire};
 
 /// How many states are looked at before nothing is said.
-const STATES_MAX: usize = 20_000;
+const STATES_MAX: usize = 100_000;
 
 /// What is said of a trace.
 #[derive(Clone, Debug)]

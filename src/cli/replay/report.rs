@@ -3,8 +3,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::cli::latency::Latency;
 
 /// How often progress is told on a terminal, and elsewhere.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
@@ -22,6 +23,7 @@ pub(super) struct Figures {
     /// From the first patch to the last acknowledgement.
     pub(super) seconds: f64,
     pub(super) patches_per_second: f64,
+    /// From when an operation was sent, or due where a rate is asked for, to its echo.
     pub(super) echo_latency_us: Latency,
     /// Connections beyond each writer's first.
     pub(super) reconnects: u64,
@@ -29,30 +31,6 @@ pub(super) struct Figures {
     pub(super) converged: bool,
     /// Who shows another text.
     pub(super) diverged: Vec<String>,
-}
-
-/// From when an operation was sent, or due where a rate is asked for, to its echo, in microseconds.
-#[derive(Debug, Serialize)]
-pub(super) struct Latency {
-    pub(super) count: u64,
-    pub(super) p50: u64,
-    pub(super) p90: u64,
-    pub(super) p99: u64,
-    pub(super) p999: u64,
-    pub(super) max: u64,
-}
-
-impl Latency {
-    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
-        Self {
-            count: histogram.len(),
-            p50: histogram.value_at_quantile(0.5),
-            p90: histogram.value_at_quantile(0.9),
-            p99: histogram.value_at_quantile(0.99),
-            p999: histogram.value_at_quantile(0.999),
-            max: histogram.max(),
-        }
-    }
 }
 
 impl Figures {
@@ -63,20 +41,12 @@ impl Figures {
             println!("{json}");
             return;
         }
-        let ms = |us: u64| us as f64 / 1000.0;
-        let Latency { count, p50, p90, p99, p999, max } = self.echo_latency_us;
         println!(
             "{} patches as {} operations by {} writer(s) in {:.2} s: {:.0} patches/s",
             self.patches, self.operations, self.writers, self.seconds, self.patches_per_second
         );
-        println!(
-            "echo latency of {count} operations: p50 {:.3} ms, p90 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, max {:.3} ms",
-            ms(p50),
-            ms(p90),
-            ms(p99),
-            ms(p999),
-            ms(max)
-        );
+        let latency = &self.echo_latency_us;
+        println!("echo latency of {} operations: {latency}", latency.count);
         println!("{} reconnect(s); document {:?} at server_seq {}", self.reconnects, self.doc, self.server_seq);
         match self.converged {
             true => println!("every writer and a fresh client show the recorded text"),

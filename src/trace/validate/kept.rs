@@ -16,8 +16,9 @@ use crate::trace::format::{Snapshot, Stored, Sum};
 pub(super) struct Kept {
     /// The last number that is known to be durable.
     pub(super) head: ServerSeq,
-    /// The entries of the log that can still be read: last number and sum.
-    log: VecDeque<(ServerSeq, Sum)>,
+    /// The entries of the log that can still be read, and of which the trace tells: between two of them others may be
+    /// missing, if it was cut off and a snapshot stands behind its end.
+    log: VecDeque<Known>,
     /// The content at `head`, while the document is not loaded.
     pub(super) content: Option<Sum>,
     /// Handed to the store, with no word of what became of it.
@@ -32,9 +33,20 @@ pub(super) struct Kept {
     pub(super) log_start: (ServerSeq, ServerSeq),
 }
 
-/// The sum of an entry, without who wrote it and when.
-fn sum_of(entry: &Entry) -> Sum {
-    Sum::of(&encode_record(entry, &Stamp::default()))
+/// An entry of the log.
+#[derive(Debug)]
+struct Known {
+    before: ServerSeq,
+    last: ServerSeq,
+    /// The sum of the entry, without who wrote it and when.
+    sum: Sum,
+}
+
+impl Known {
+    fn of(entry: &Entry) -> Self {
+        let sum = Sum::of(&encode_record(entry, &Stamp::default()));
+        Self { before: entry.before(), last: entry.last(), sum }
+    }
 }
 
 /// Reads the entry in a record.
@@ -51,12 +63,12 @@ impl Kept {
     /// The store has confirmed an entry.
     pub(super) fn confirm(&mut self, entry: &Entry) {
         self.head = entry.last();
-        self.log.push_back((entry.last(), sum_of(entry)));
+        self.log.push_back(Known::of(entry));
     }
 
     /// The log was cut, at the latest up to here.
     pub(super) fn forget(&mut self, upto: ServerSeq) {
-        let gone = self.log.partition_point(|(last, _)| *last <= upto);
+        let gone = self.log.partition_point(|known| known.last <= upto);
         self.log.drain(..gone);
     }
 
@@ -81,13 +93,13 @@ impl Kept {
     }
 
     fn judge_same(&self, entry: &Entry) -> Judged {
-        let index = self.log.partition_point(|(last, _)| *last < entry.last());
-        match self.log.get(index) {
-            Some((last, sum)) if *last != entry.last() || *sum != sum_of(entry) => {
+        let index = self.log.partition_point(|known| known.last <= entry.before());
+        match self.log.get(index).filter(|known| known.before < entry.last()) {
+            Some(known) if (known.last, known.sum) != (entry.last(), Known::of(entry).sum) => {
                 let what = format!("numbers {} to {} are another entry than was confirmed", entry.first, entry.last());
                 Err(Wrong::of(Property::LogImmutable, what).at(entry.first, entry.last()))
             }
-            // Older than what is known.
+            // Older than what is known, or in a gap, where nothing is.
             _ => Ok(()),
         }
     }
@@ -126,8 +138,8 @@ impl Kept {
                 return Err(Wrong::of(Property::NoPhantom, what).at(entry.first, entry.last()));
             }
             self.meet(&content, &mut is_met)?;
-            if self.log.back().is_none_or(|(last, _)| *last < entry.last()) {
-                self.log.push_back((entry.last(), sum_of(&entry)));
+            if self.log.back().is_none_or(|known| known.last < entry.last()) {
+                self.log.push_back(Known::of(&entry));
             }
         }
         if content.head != head || !is_met {

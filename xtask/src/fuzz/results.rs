@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::session::Stats;
-use crate::tools::Program;
+use crate::noted;
 
 const FILE: &str = "docs/fuzz-results.jsonl";
 
@@ -30,14 +30,12 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn of(root: &Path, target: &str, stats: Stats, corpus: usize, found: &[PathBuf]) -> Self {
-        let said =
-            |program: &str, args: &[&str]| Program::named(program).answers(args).unwrap_or_default().trim().to_owned();
         let shown = |path: &PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
         Self {
             target: target.to_owned(),
-            date: said("date", &["-u", "+%Y-%m-%d"]),
-            commit: said("git", &["-C", &root.display().to_string(), "rev-parse", "--short", "HEAD"]),
-            machine: machine(),
+            date: noted::date(),
+            commit: noted::commit(root),
+            machine: noted::machine(),
             minutes: stats.time.as_secs_f64() / 60.0,
             quiet: stats.quiet.as_secs_f64() / 60.0,
             executions: stats.executions,
@@ -90,21 +88,9 @@ impl Run {
     }
 }
 
-/// Cores and processor, where the system tells.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
-    format!("{cores} cores, {}", model.replace(['"', '\\'], ""))
-}
-
 /// Adds a run to the file.
 pub(super) fn note(root: &Path, run: &Run) -> Result<(), String> {
-    let path = root.join(FILE);
-    let said = |error: std::io::Error| format!("{}: {error}", path.display());
-    let before = if path.exists() { fs::read_to_string(&path).map_err(said)? } else { String::new() };
-    fs::write(&path, before + &run.line() + "\n").map_err(said)
+    noted::append(&root.join(FILE), &run.line())
 }
 
 /// The runs as a table, and how to repeat what was found.

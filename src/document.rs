@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 use crate::invariants::Violation;
-use crate::op::{Edit, Op};
+use crate::op::{Edit, Op, edit_text};
 use crate::ranges::IdRanges;
 use crate::rga::{NodeSizes, Rga, Run, char_count, within_clock};
 
@@ -307,7 +307,7 @@ impl Document {
         let lamport = highest.max(clock).checked_add(1)?;
         let id = ElementId { lamport, replica: replica.clone() };
         id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
-        Some(Edit::Insert { parent, id, text: text.into() })
+        Some(Edit::Insert { parent, id, text: edit_text(text) })
     }
 
     /// Makes the same operation and integrates it at once, without looking up what was just found.
@@ -328,7 +328,7 @@ impl Document {
             return Some(edit);
         }
         let position = position.saturating_sub(usize::from(mutated!(InsertsOneToTheLeft)));
-        let text = SmolStr::new(text);
+        let text = edit_text(text);
         let parent = self.rga.insert_at(position, &id, &text);
         self.highest = self.highest.max(self.rga.highest());
         deltas.push(Delta::Insert { at: position, text: text.clone() });

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::id::{ElementId, ReplicaId};
+use crate::rga::char_count;
 
 /// A run of insertions or of deletions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,11 +31,28 @@ pub enum Edit {
     },
 }
 
+static ASCII: [u8; 128] = {
+    let (mut bytes, mut byte) = ([0; 128], 0);
+    while byte < bytes.len() {
+        bytes[byte] = byte as u8;
+        byte += 1;
+    }
+    bytes
+};
+
+/// The text of an edit. One keystroke is a reference into a table: that is written and copied faster than characters.
+pub(crate) fn edit_text(text: &str) -> SmolStr {
+    match text.as_bytes() {
+        [byte] => str::from_utf8(&ASCII[usize::from(*byte)..][..1]).map_or_else(|_| text.into(), SmolStr::new_static),
+        _ => text.into(),
+    }
+}
+
 impl Edit {
     /// Number of elementary operations.
     pub fn count(&self) -> u64 {
         match self {
-            Self::Insert { text, .. } => text.chars().count() as u64,
+            Self::Insert { text, .. } => char_count(text) as u64,
             Self::Delete { len, .. } => u64::from(*len),
         }
     }

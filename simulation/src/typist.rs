@@ -126,7 +126,7 @@ impl Typist {
         self.shared.goes_on.load(Ordering::Relaxed)
     }
 
-    fn find(&self, finding: Finding) {
+    fn find(&self, finding: &str) {
         lock(&self.shared.findings).push(format!("typist {}: {finding}", self.index));
     }
 }

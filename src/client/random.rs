@@ -6,9 +6,12 @@ use std::sync::Arc;
 use crate::id::ReplicaId;
 use crate::protocol::client::Identity;
 
+/// Fills a buffer with random bits.
+type Fill = dyn Fn(&mut [u8]) -> Result<(), getrandom::Error> + Send + Sync;
+
 /// Where the bits come from.
 #[derive(Clone)]
-pub(super) struct Random(Arc<dyn Fn(&mut [u8]) -> Result<(), getrandom::Error> + Send + Sync>);
+pub(super) struct Random(Arc<Fill>);
 
 impl Random {
     pub(super) fn new(fill: impl Fn(&mut [u8]) -> Result<(), getrandom::Error> + Send + Sync + 'static) -> Self {

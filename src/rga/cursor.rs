@@ -140,6 +140,7 @@ impl Tree {
         self.aim(gap.leaf, left);
         let (before, byte) = (self.cursor.before(), self.cursor.byte);
         let leaf = self.leaf_mut(gap.leaf);
+        leaf.make_room(0, text.len());
         let segment = &mut leaf.segments[left];
         let (chars, bytes) = (segment.chars(), segment.bytes as usize);
         segment.len += by.len;

@@ -153,7 +153,13 @@ impl Index {
 
     /// Notes that the `len` ids from `key` on, all of which exist, have moved to `leaf` with what is behind them there.
     pub(super) fn move_to(&mut self, key: Key, len: u64, leaf: u32) {
-        if self.leaf(key) != Some(leaf) {
+        // Mostly there is an entry that begins with the key, and so names nothing else.
+        if let Some((base, chunk)) = self.chunk_mut(key)
+            && let Some(before) = count_up_to(chunk, key.lamport - base).checked_sub(1)
+            && (base + u64::from(chunk[before].distance) == key.lamport || chunk[before].leaf == leaf)
+        {
+            chunk[before].leaf = leaf;
+        } else {
             self.add(key, leaf);
         }
         // Tombstones that were joined may have entries inside.

@@ -151,13 +151,27 @@ impl Leaf {
         };
         segment.len = offset;
         segment.bytes = bytes;
+        self.make_room(1, 0);
         self.segments.insert(slot + 1, rest);
     }
 
     /// Puts a segment before `slot`, and its text, unless it is deleted, to `byte`.
     pub(super) fn put(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) {
+        self.make_room(1, text.len());
         self.text.insert_str(byte, text);
         self.segments.insert(slot, segment);
+    }
+
+    /// Makes room for more segments and bytes of text. There are many leaves, so they grow by little and not by half.
+    pub(super) fn make_room(&mut self, segments: usize, bytes: usize) {
+        const SEGMENTS: usize = 16;
+        const BYTES: usize = 128;
+        if self.segments.capacity() - self.segments.len() < segments {
+            self.segments.reserve_exact(SEGMENTS.max(segments));
+        }
+        if self.text.capacity() - self.text.len() < bytes {
+            self.text.reserve_exact(BYTES.max(bytes));
+        }
     }
 
     /// Deletes `len` elements of one visible segment from a place on, whose segment's text begins at `start`: drops their
@@ -242,7 +256,11 @@ impl Leaf {
         let slot = found.unwrap_or(0);
         let segment = &self.segments[slot];
         let text = &self.text[start..start + segment.bytes as usize];
-        let offset = text.char_indices().take_while(|(at, _)| start + at < half).count() as u32;
+        let offset = if segment.bytes == segment.len {
+            (half - start) as u32
+        } else {
+            text.char_indices().take_while(|(at, _)| start + at < half).count() as u32
+        };
         match offset.min(segment.len - 1) {
             0 if slot > 0 => (slot, 0),
             0 if segment.len == 1 => (1, 0),
@@ -253,6 +271,9 @@ impl Leaf {
     /// Takes off everything from `slot` on.
     pub(super) fn split_off(&mut self, slot: usize) -> (Vec<Segment>, String) {
         let text = self.text.split_off(self.byte_of_slot(slot));
-        (self.segments.split_off(slot), text)
+        let segments = self.segments.split_off(slot);
+        self.segments.shrink_to_fit();
+        self.text.shrink_to_fit();
+        (segments, text)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> ExitCode {
     if let ["seeds", seeds] = args {
         let about = [("date", noted::date()), ("commit", noted::commit(root)), ("machine", noted::machine())];
         command.args(["--results", "docs/sim-results.jsonl", "--state", "target/simulation"]);
-        command.args(about.iter().flat_map(|(name, value)| ["--about".to_owned(), format!("{name}={}", value)]));
+        command.args(about.iter().flat_map(|(name, value)| ["--about".to_owned(), format!("{name}={value}")]));
         println!("Seeds {seeds}; interrupted, it goes on when it is called again.");
     }
     match command.status() {

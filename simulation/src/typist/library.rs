@@ -24,7 +24,7 @@ impl Tap for Eye {
             let mut client = lock(&self.0.shared.client);
             // A correct server gives nobody a reason to become somebody else.
             if client.as_ref().is_some_and(|client| *client != hello.client) {
-                self.0.find(format!("{client:?} became {}", hello.client));
+                self.0.find(&format!("{client:?} became {}", hello.client));
             }
             *client = Some(hello.client.clone());
         }
@@ -54,14 +54,14 @@ pub(super) async fn run(typist: Typist, net: Net, mut random: Rng, habit: Habit)
         .start();
     let client = match built {
         Ok(client) => client,
-        Err(error) => return typist.find(format!("no client: {error}")),
+        Err(error) => return typist.find(&format!("no client: {error}")),
     };
-    let Ok((_, mut events)) = client.subscribe().await else { return typist.find("the client ended".to_owned()) };
+    let Ok((_, mut events)) = client.subscribe().await else { return typist.find("the client ended") };
     let watched = typist.clone();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Refused { op, code }) => watched.find(format!("refused with {code}: {op:?}")),
+                Ok(Event::Refused { op, code }) => watched.find(&format!("refused with {code}: {op:?}")),
                 Ok(Event::Status(status)) => *lock(&watched.shared.status) = status,
                 _ => {}
             }
@@ -76,8 +76,8 @@ pub(super) async fn run(typist: Typist, net: Net, mut random: Rng, habit: Habit)
         let typed = client.with(move |editor| type_something(editor, &mut hand, habit)).await;
         match typed {
             Ok(Ok(made)) => _ = typist.shared.typed.fetch_add(made, Ordering::Relaxed),
-            Ok(Err(error)) => typist.find(format!("cannot edit: {error}")),
-            Err(error) => typist.find(format!("cannot edit: {error}")),
+            Ok(Err(error)) => typist.find(&format!("cannot edit: {error}")),
+            Err(error) => typist.find(&format!("cannot edit: {error}")),
         }
     }
     loop {

@@ -102,17 +102,17 @@ impl Client {
     fn hear(&mut self, text: &str) {
         let message = match decode_server(text, &Limits::default()) {
             Ok(message) => message,
-            Err(error) => return self.typist.find(format!("not a message: {error}: {text}")),
+            Err(error) => return self.typist.find(&format!("not a message: {error}: {text}")),
         };
         lock(&self.typist.shared.sight).see(&message);
         match message {
             ServerMessage::Echo(echo) => {
                 let is_again = echo.server_seq <= self.last_seen;
                 if !is_again && echo.server_seq.0 != self.last_seen.0 + 1 {
-                    self.typist.find(format!("{} follows {}", echo.server_seq, self.last_seen));
+                    self.typist.find(&format!("{} follows {}", echo.server_seq, self.last_seen));
                 }
                 if is_again && echo.origin != self.name {
-                    self.typist.find(format!("{} came behind {}", echo.server_seq, self.last_seen));
+                    self.typist.find(&format!("{} came behind {}", echo.server_seq, self.last_seen));
                 }
                 self.last_seen = self.last_seen.max(echo.server_seq);
                 if echo.origin == self.name
@@ -136,7 +136,7 @@ impl Client {
             let parent = self.minted.last().map_or_else(ElementId::root, |last| own(*last));
             let lamport = self.minted.last().map_or(1, |last| last + 1);
             self.minted.push(lamport);
-            Edit::Insert { parent, id: own(lamport), text: "v".to_owned() }
+            Edit::Insert { parent, id: own(lamport), text: "v".into() }
         };
         let name = format!("m{}", self.said);
         let frame = encode_client(&ClientMessage::Op(OpMessage {

@@ -5,7 +5,7 @@ use super::read::{Fault, Fields};
 use super::write::Writer;
 use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{DocId, ElementId, ReplicaId};
-use crate::op::{Edit, Op};
+use crate::op::{Edit, Op, edit_text};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::Version;
 use crate::protocol::reject::Reject;
@@ -150,7 +150,7 @@ impl<'l> OpReader<'l> {
             Version::V2 if count == 0 => return fault("must not be empty"),
             _ => self.take(&id, count)?,
         }
-        Ok(Edit::Insert { parent, id, text: value.into() })
+        Ok(Edit::Insert { parent, id, text: edit_text(value) })
     }
 
     fn delete(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {

@@ -98,7 +98,19 @@ impl Server {
         }
     }
 
-    /// Everybody has left: waits until no more files are open than at the beginning.
+    /// Nobody is there: waits until the number of open files has stayed the same for a second.
+    pub(crate) async fn at_rest(&self) -> Sample {
+        let (mut last, mut same) = (self.sample(Duration::ZERO), 0);
+        while same < 20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let sample = self.sample(Duration::ZERO);
+            same = if sample.files == last.files { same + 1 } else { 0 };
+            last = sample;
+        }
+        last
+    }
+
+    /// Everybody has left: waits until no more files are open than `files`.
     pub(crate) async fn alone(&self, files: u64) -> Sample {
         let closed = async {
             loop {
@@ -110,7 +122,13 @@ impl Server {
             }
         };
         let waited = tokio::time::timeout(super::PATIENCE, closed).await;
-        waited.unwrap_or_else(|_| panic!("more open files than the {files} at the beginning, with nobody there"))
+        waited.unwrap_or_else(|_| panic!("with nobody there more than {files} open files: {:#?}", self.open_files()))
+    }
+
+    /// What the open files are.
+    fn open_files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        entries.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect()
     }
 
     /// Ends it in order; answers all traces.

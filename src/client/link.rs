@@ -9,15 +9,20 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _, future::BoxFuture};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::UrlError;
+use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::transport::{Connector, Stream};
 use crate::protocol::codec::ENVELOPE_BYTES_MAX;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// Of a URL that names none.
+const PORT: u16 = 80;
 
 /// How many frames are read before what they caused is written: many answers leave in one write.
 const READS_PER_WRITE: u32 = 64;
@@ -61,13 +66,17 @@ pub(super) struct Open {
 
 impl Link {
     /// Starts to connect.
-    pub(super) fn open(url: &str, message_bytes_max: u32, wait: Duration) -> Self {
+    pub(super) fn open(connector: &Connector, url: &str, message_bytes_max: u32, wait: Duration) -> Self {
         let size_max = message_bytes_max as usize + ENVELOPE_BYTES_MAX;
         let config = WebSocketConfig::default().max_message_size(Some(size_max)).max_frame_size(Some(size_max));
-        let url = url.to_owned();
+        let (url, connector) = (url.to_owned(), connector.clone());
         let opening = async move {
-            // Without delay: an operation is one small frame, and what can wait for more is already batched.
-            match timeout(wait, connect_async_with_config(&url, Some(config), true)).await {
+            let connect = async {
+                let (host, port) = place(&url)?;
+                let stream = connector.connect(host, port).await?;
+                client_async_with_config(&url, stream, Some(config)).await
+            };
+            match timeout(wait, connect).await {
                 Ok(Ok((socket, _))) => Ok(socket),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("no answer within {wait:?}")),
@@ -161,6 +170,15 @@ impl Open {
         }
         Ok(())
     }
+}
+
+/// Host and port of a URL.
+fn place(url: &str) -> Result<(String, u16), Error> {
+    let uri: Uri = url.parse().map_err(|_| Error::Url(UrlError::NoHostName))?;
+    let host = uri.host().ok_or(Error::Url(UrlError::NoHostName))?;
+    // An IPv6 address stands in brackets there.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok((host.to_owned(), uri.port_u16().unwrap_or(PORT)))
 }
 
 fn incoming(frame: Option<Result<Message, Error>>) -> Incoming {

@@ -59,6 +59,7 @@ mod random;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::sync::Arc;
 
@@ -74,6 +75,7 @@ pub use options::Builder;
 #[cfg(feature = "cli")]
 pub(crate) use options::check_url;
 use task::Command;
+pub use transport::{Connecting, Stream};
 
 /// Most barriers that one client waits for at a time; a further [`Client::sync`] waits for its turn.
 pub const BARRIERS_MAX: usize = 1024;

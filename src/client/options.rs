@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_tungstenite::tungstenite::http::Uri;
 
+use super::random::Random;
 use super::task::Task;
-use super::{BARRIERS_MAX, Client, ClientError, Progress, Status, Tap, random};
+use super::transport::{Connecting, Connector};
+use super::{BARRIERS_MAX, Client, ClientError, Progress, Status, Tap};
 use crate::id::{DocId, ServerSeq};
 use crate::protocol::client::ReplicaState;
 
@@ -25,6 +27,8 @@ pub(super) struct Options {
     pub(super) connect_wait: Duration,
     pub(super) ping_every: Duration,
     pub(super) silence_max: Duration,
+    pub(super) connector: Connector,
+    pub(super) random: Random,
 }
 
 /// Describes a client: see [`Client::builder`].
@@ -52,6 +56,8 @@ impl Builder {
             connect_wait: Duration::from_secs(10),
             ping_every: Duration::from_secs(15),
             silence_max: Duration::from_secs(40),
+            connector: Connector::tcp(),
+            random: Random::system(),
         };
         Self { doc: doc.to_owned(), options, tap: None }
     }
@@ -94,6 +100,23 @@ impl Builder {
         self
     }
 
+    /// Connects through `connect`, which is given host and port of the URL, instead of by TCP: through a proxy, a tunnel,
+    /// something in the same process. The URL stays `ws://`, also if what is connected through encrypts.
+    pub fn connect_with(mut self, connect: impl Fn(String, u16) -> Connecting + Send + Sync + 'static) -> Self {
+        self.options.connector = Connector::new(connect);
+        self
+    }
+
+    /// Takes random bits from `fill` instead of from the operating system. An identity is made of them: whoever can guess
+    /// them can write in this client's name, and a client that gets the same bits again is taken for the same one.
+    pub fn random_with(
+        mut self,
+        fill: impl Fn(&mut [u8]) -> Result<(), getrandom::Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.random = Random::new(fill);
+        self
+    }
+
     /// Lets `tap` see every message.
     pub fn tap(mut self, tap: impl Tap + 'static) -> Self {
         self.tap = Some(Box::new(tap));
@@ -111,8 +134,8 @@ impl Builder {
     pub fn start(self) -> Result<Client, ClientError> {
         check_url(&self.options.url)?;
         let doc = DocId::parse(&self.doc).ok_or(ClientError::DocName { name: self.doc })?;
-        let identity =
-            random::identity(&self.options.name_prefix).map_err(|error| ClientError::Random(error.to_string()))?;
+        let identity = self.options.random.identity(&self.options.name_prefix);
+        let identity = identity.map_err(|error| ClientError::Random(error.to_string()))?;
         let progress = Progress {
             status: Status::Offline,
             last_seen: ServerSeq(0),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::editor::Editor;
 use super::link::{Incoming, Link};
 use super::options::Options;
-use super::{Progress, Tap, random};
+use super::{Progress, Tap};
 use crate::protocol::client::{Event, Input, Output, ReplicaState, Status, Timer};
 use crate::protocol::codec::{decode_server, encode_client};
 use crate::protocol::limits::Limits;
@@ -156,7 +156,7 @@ impl Task {
             Incoming::Alive => return,
             Incoming::Opened => {
                 self.connections += 1;
-                match random::identity(&self.options.name_prefix) {
+                match self.options.random.identity(&self.options.name_prefix) {
                     Ok(fresh) => Input::Opened { fresh },
                     Err(error) => return self.lost(None, format!("no random bits: {error}")),
                 }
@@ -191,7 +191,7 @@ impl Task {
     fn lost(&mut self, code: Option<u16>, why: String) {
         self.leave();
         self.last_failure = Some(why);
-        self.step(Input::Closed { code, jitter: random::jitter() });
+        self.step(Input::Closed { code, jitter: self.options.random.jitter() });
     }
 
     /// Lets go of the connection. Its goodbye takes its time; whatever the server still says is not listened to.
@@ -227,8 +227,8 @@ impl Task {
         for output in out.drain(..) {
             match output {
                 Output::Connect => {
-                    let Options { url, message_bytes_max, connect_wait, .. } = &self.options;
-                    self.link = Link::open(url, *message_bytes_max, *connect_wait);
+                    let Options { connector, url, message_bytes_max, connect_wait, .. } = &self.options;
+                    self.link = Link::open(connector, url, *message_bytes_max, *connect_wait);
                 }
                 Output::Send(message) => {
                     if let Some(tap) = &mut self.tap {
@@ -249,7 +249,7 @@ impl Task {
         }
         self.out = out;
         if is_given_up {
-            self.step(Input::Closed { code: None, jitter: random::jitter() });
+            self.step(Input::Closed { code: None, jitter: self.options.random.jitter() });
         }
         let is_joining = *self.replica.status() == Status::Connecting;
         let is_owed = is_joining || self.replica.unacknowledged_count() > 0 || !self.barriers.is_empty();

@@ -1,7 +1,8 @@
 //! From the listening socket to HTTP: who is let in, the deadlines of a request, the end at a shutdown.
 
-use std::io;
-use std::net::{IpAddr, Shutdown};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
@@ -24,6 +23,7 @@ use super::context::{Context, Stage};
 use super::metrics::Hold;
 use super::pace::Pace;
 use super::socket::{Admission, Socket, drain};
+use super::wire::{Listener, Wire};
 
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -39,7 +39,12 @@ const FAREWELLS_MAX: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Accepts connections until the shutdown begins. The permits of `connections` are given back as connections end.
-pub(super) async fn accept(listener: TcpListener, router: Router, context: Arc<Context>, connections: Arc<Semaphore>) {
+pub(super) async fn accept(
+    listener: impl Listener,
+    router: Router,
+    context: Arc<Context>,
+    connections: Arc<Semaphore>,
+) {
     let shutdown = context.reached(Stage::Sessions);
     let addresses = Addresses::new(context.config.addresses.clone());
     let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
@@ -48,7 +53,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, context: Arc<C
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = listener.accept() => accepted,
+            accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
         };
         match accepted {
             Ok((stream, peer)) => match admit(&addresses, &connections, peer.ip()) {
@@ -88,22 +93,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Tells a connection that it is one too many. Never waits.
-fn refuse(stream: TcpStream, farewells: &Arc<Semaphore>) {
+fn refuse(stream: Box<dyn Wire>, farewells: &Arc<Semaphore>) {
     // Best effort: its buffer is empty, so this does not block.
-    let _ = stream.try_write(TOO_MANY);
+    let _ = stream.try_write(&[IoSlice::new(TOO_MANY)]);
     let Ok(permit) = Arc::clone(farewells).try_acquire_owned() else { return };
     // Closed with its request unread, it would be reset, and the answer might be lost with it.
     tokio::spawn(async move {
-        let _ = SockRef::from(&stream).shutdown(Shutdown::Write);
-        let _ = timeout(FAREWELL, drain(&stream)).await;
+        stream.end_writing();
+        let _ = timeout(FAREWELL, drain(&*stream)).await;
         drop(permit);
     });
 }
 
 /// Serves the requests of one connection, until it ends or becomes a WebSocket.
-async fn serve(stream: TcpStream, admission: Admission, router: Router, context: Arc<Context>) {
-    // Echoes are small and wait for nobody.
-    let _ = stream.set_nodelay(true);
+async fn serve(stream: Box<dyn Wire>, admission: Admission, router: Router, context: Arc<Context>) {
     let (socket, gauge) = Socket::new(stream, admission, &context);
     // One request after the other may come, as fast as messages may.
     let pace = Arc::new(Pace::per_second(context.limits.messages_per_second_max));

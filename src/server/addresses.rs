@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use governor::RateLimiter;
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 
 use super::config::AddressLimits;
-use super::pace::quota;
+use super::pace::{RuntimeClock, quota};
 
 /// Most addresses whose rate is remembered. With a second to fill a bucket: how many may come from in one second.
 const RATES_MAX: usize = 65_536;
@@ -35,7 +35,7 @@ type Rates<C> = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, C, NoOpMiddleware
 
 /// What is known of all addresses.
 #[derive(Debug)]
-pub(super) struct Addresses<C: Clock = DefaultClock> {
+pub(super) struct Addresses<C: Clock = RuntimeClock> {
     limits: AddressLimits,
     table: Mutex<Table>,
     rates: Option<Rates<C>>,
@@ -51,7 +51,7 @@ struct Table {
 
 /// A connection's place among those of its address, which ends with it.
 #[derive(Debug)]
-pub(super) struct Place<C: Clock = DefaultClock> {
+pub(super) struct Place<C: Clock = RuntimeClock> {
     addresses: Arc<Addresses<C>>,
     /// `None`: this address is not counted.
     address: Option<IpAddr>,
@@ -59,7 +59,7 @@ pub(super) struct Place<C: Clock = DefaultClock> {
 
 impl Addresses {
     pub(super) fn new(limits: AddressLimits) -> Arc<Self> {
-        Self::with_clock(limits, DefaultClock::default())
+        Self::with_clock(limits, RuntimeClock)
     }
 }
 

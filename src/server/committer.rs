@@ -1,15 +1,15 @@
-//! Group commit: one thread takes whatever all documents have ready, appends it, syncs once and tells each of them.
+//! Group commit: one task takes whatever all documents have ready, appends it, syncs once and tells each of them.
 //!
 //! While it syncs, the next group collects in the queue; so the groups grow with the load and the number of syncs does
 //! not. A document has at most one job here at a time, which bounds the queue.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::host::{Boxed, Host};
 use super::metrics::Metrics;
 use super::trace::{Event, Observer};
 use crate::id::{DocId, ServerSeq};
@@ -41,8 +41,9 @@ pub(super) enum Committed {
     Failed,
 }
 
-/// The thread's side.
+/// The task's side. It blocks while it works.
 struct Committer {
+    host: Arc<dyn Host>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     jobs: mpsc::Receiver<Job>,
@@ -51,23 +52,24 @@ struct Committer {
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// Starts the thread. It ends when the last sender of jobs is gone.
+/// Starts the task, which ends when the last sender of jobs is gone; what comes last is ready then.
 pub(super) fn spawn(
+    host: &Arc<dyn Host>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     documents_max: usize,
     observer: Option<Arc<dyn Observer>>,
-) -> std::io::Result<(mpsc::Sender<Job>, watch::Receiver<bool>, JoinHandle<()>)> {
+) -> std::io::Result<(mpsc::Sender<Job>, watch::Receiver<bool>, Boxed<()>)> {
     let (sender, jobs) = mpsc::channel(documents_max);
     let (is_healthy, health) = watch::channel(true);
-    let committer = Committer { store, metrics, jobs, is_healthy, observer };
-    let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run())?;
-    Ok((sender, health, thread))
+    let committer = Committer { host: Arc::clone(host), store, metrics, jobs, is_healthy, observer };
+    let end = host.dedicate("committer", Box::pin(committer.run()))?;
+    Ok((sender, health, end))
 }
 
 impl Committer {
-    fn run(mut self) {
-        while let Some(first) = self.jobs.blocking_recv() {
+    async fn run(mut self) {
+        while let Some(first) = self.jobs.recv().await {
             let mut bytes = bytes_of(&first);
             let mut group = vec![first];
             while bytes < GROUP_BYTES_MAX
@@ -76,11 +78,19 @@ impl Committer {
                 bytes += bytes_of(&job);
                 group.push(job);
             }
-            self.commit(group);
+            self.commit(group).await;
         }
     }
 
-    fn commit(&mut self, group: Vec<Job>) {
+    async fn commit(&mut self, group: Vec<Job>) {
+        // Nothing was taken because of one document's records: the others must not suffer for it.
+        for job in self.attempt(group).await {
+            self.attempt(vec![job]).await;
+        }
+    }
+
+    /// Answers a group; gives it back if it must be tried one by one.
+    async fn attempt(&mut self, group: Vec<Job>) -> Vec<Job> {
         let records: usize = group.iter().map(|job| job.records.len()).sum();
         self.metrics.appends.inc_by(group.len() as u64);
         self.metrics.group_documents.observe(group.len() as f64);
@@ -98,17 +108,15 @@ impl Committer {
                     reply(job, committed);
                 }
             }
-            // Nothing was taken because of one document's records: the others must not suffer for it.
-            Err(StoreError::Refused { .. }) if group.len() > 1 => {
-                group.into_iter().for_each(|job| self.commit(vec![job]));
-            }
+            Err(StoreError::Refused { .. }) if group.len() > 1 => return group,
             Err(StoreError::Refused { doc, why }) => {
                 error!(%doc, why, "the store refused records");
                 self.metrics.store_failures.inc();
                 group.into_iter().for_each(|job| reply(job, Committed::Failed));
             }
-            Err(error) => self.fail(group, &error),
+            Err(error) => self.fail(group, &error).await,
         }
+        Vec::new()
     }
 
     fn append_and_sync(&self, group: &[Job]) -> Result<Vec<Appended>, StoreError> {
@@ -131,7 +139,7 @@ impl Committer {
 
     /// Tells everybody in the group, and then recovers the store. Documents load only while it is healthy, so none can
     /// be loaded with what the recovery is about to take back.
-    fn fail(&mut self, group: Vec<Job>, error: &StoreError) {
+    async fn fail(&mut self, group: Vec<Job>, error: &StoreError) {
         error!(%error, documents = group.len(), "a commit failed; its documents stop until the store has recovered");
         self.metrics.store_failures.inc();
         self.is_healthy.send_replace(false);
@@ -139,7 +147,7 @@ impl Committer {
         let mut pause = Duration::from_millis(50);
         while let Err(error) = self.store.recover() {
             warn!(%error, "the store has not recovered");
-            std::thread::sleep(pause);
+            self.host.pause(pause).await;
             pause = (pause * 2).min(RECOVERY_PAUSE_MAX);
             // Nothing of these was appended; but they cannot be kept waiting without end.
             while let Ok(job) = self.jobs.try_recv() {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::committer::Job;
 use super::config::Config;
 use super::control::Hooks;
+use super::host::{Host, blocking};
 use super::metrics::Metrics;
 use super::trace::{Event, Observer};
 use crate::id::{SessionId, Term};
@@ -30,6 +31,7 @@ pub(super) enum Stage {
 
 /// What every part of a running server shares.
 pub(super) struct Context {
+    pub(super) host: Arc<dyn Host>,
     pub(super) config: Config,
     pub(super) limits: Arc<Limits>,
     pub(super) store: Arc<dyn Store>,
@@ -48,7 +50,9 @@ pub(super) struct Context {
 }
 
 impl Context {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, of what is made there")]
     pub(super) fn new(
+        host: Arc<dyn Host>,
         config: Config,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
@@ -62,6 +66,7 @@ impl Context {
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let (sessions, instances) = Default::default();
         Self {
+            host,
             config,
             limits,
             store,
@@ -120,7 +125,15 @@ impl Context {
     ) -> Option<T> {
         let _permit = Arc::clone(&self.reads).acquire_owned().await.ok()?;
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || read(&*store)).await.ok()
+        self.blocking(move || read(&*store)).await.ok()
+    }
+
+    /// Runs work where it may block. Ready with its result; with an error if it was cut short.
+    pub(super) fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        blocking(&*self.host, work)
     }
 
     /// Ready once a shutdown has come to `stage`.
@@ -130,17 +143,17 @@ impl Context {
         let _ = current.wait_for(|current| *current >= stage).await;
     }
 
+    /// Random bits for the term of a loaded document.
+    ///
+    /// # Errors
+    /// The machine has none.
+    pub(super) fn fresh_term(&self) -> Result<Term, getrandom::Error> {
+        let mut bits = [0_u8; 16];
+        self.host.random(&mut bits)?;
+        Ok(Term(u128::from_be_bytes(bits)))
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         *self.stage.borrow() > Stage::Running
     }
-}
-
-/// Random bits for the term of a loaded document.
-///
-/// # Errors
-/// The system's random generator fails.
-pub(super) fn fresh_term() -> Result<Term, getrandom::Error> {
-    let mut bits = [0_u8; 16];
-    getrandom::fill(&mut bits)?;
-    Ok(Term(u128::from_be_bytes(bits)))
 }

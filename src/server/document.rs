@@ -6,12 +6,11 @@
 mod carry;
 mod resync;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
@@ -73,7 +72,7 @@ pub(super) struct Document {
     outputs: Outputs,
     ring: Arc<SharedRing>,
     /// Everybody who is connected, until the connection is gone.
-    links: HashMap<SessionId, Link>,
+    links: BTreeMap<SessionId, Link>,
     /// The place of the answer to the message that is being stepped.
     place: Option<OwnedSemaphorePermit>,
     /// What that message holds otherwise.
@@ -82,7 +81,7 @@ pub(super) struct Document {
     collected: Collected,
     in_flight: Option<InFlight>,
     history: History,
-    snapshot: Option<JoinHandle<Snapshotted>>,
+    snapshot: Option<oneshot::Receiver<Snapshotted>>,
     states: States,
     idle_since: Instant,
 }
@@ -113,7 +112,7 @@ impl Document {
             state,
             outputs: Outputs::new(),
             ring,
-            links: HashMap::new(),
+            links: BTreeMap::new(),
             place: None,
             shares: None,
             published: Vec::new(),
@@ -328,7 +327,7 @@ impl Document {
         let (instance, state) = (self.instance, &self.state);
         self.context.observe(|| Told::Snapshotting { instance, at, bytes: &bytes, cut, state });
         let context = Arc::clone(&self.context);
-        self.snapshot = Some(tokio::task::spawn_blocking(move || {
+        self.snapshot = Some(self.context.blocking(move || {
             let stored = context.store.put_snapshot(&doc, at, &bytes).and_then(|()| context.store.truncate(&doc, cut));
             context.observe(|| Told::Snapshotted { doc: &doc, instance, cut: stored.is_ok().then_some(cut) });
             stored.map(|()| cut)
@@ -420,10 +419,10 @@ async fn committed(in_flight: &mut Option<InFlight>) -> Committed {
 }
 
 /// The result of the snapshot being stored; `None` if that was cut short. Never ready without one.
-async fn snapshotted(snapshot: &mut Option<JoinHandle<Snapshotted>>) -> Option<Snapshotted> {
+async fn snapshotted(snapshot: &mut Option<oneshot::Receiver<Snapshotted>>) -> Option<Snapshotted> {
     match snapshot {
-        Some(handle) => {
-            let result = handle.await;
+        Some(stored) => {
+            let result = stored.await;
             *snapshot = None;
             result.ok()
         }

@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::context::{Context, Stage, fresh_term};
+use super::context::{Context, Stage};
 use super::document::Document;
 use super::error::LoadError;
 use super::history::History;
@@ -201,7 +201,7 @@ impl Documents {
         let restored = self.context.read(move |store| load::load(store, &name, &limits, &policy)).await;
         let Restored { content, log_start, history, loaded } = restored.ok_or_else(cut_short)??;
         let given = self.context.hooks.term(doc);
-        let term = given.map_or_else(fresh_term, Ok).map_err(|_| cut_short())?;
+        let term = given.map_or_else(|| self.context.fresh_term(), Ok).map_err(|_| cut_short())?;
         let (durability, limits) = (self.context.config.durability, Arc::clone(&self.context.limits));
         let state = ServerState::new(doc.clone(), content, log_start, term, durability, limits);
         let instance = self.context.next_instance();

@@ -1,7 +1,7 @@
 //! The server: the tokio shell around the document state machine.
 //!
 //! One task owns one document and is the only one to feed its [`ServerState`](crate::protocol::server::ServerState);
-//! one thread commits for all documents; each connection has a reader and a writer, and the writer owns the
+//! one task commits for all documents; each connection has a reader and a writer, and the writer owns the
 //! connection's [`Feed`](crate::protocol::feed::Feed). What is decided here is when things happen and how much may wait,
 //! never what the protocol answers.
 //!
@@ -10,6 +10,7 @@
 //! - `documents`, `registry`: which documents are in memory
 //! - `document`, `ring`, `link`: one document, and what passes between it and its sessions
 //! - `committer`, `load`, `history`: to the store and back
+//! - `host`, `wire`: what the machine and the network are asked for
 //! - `control`: where a test may hold all this; nothing of it is in a server that is shipped
 //! - [`trace`]: what an observer is told
 
@@ -26,6 +27,7 @@ mod document;
 mod documents;
 mod error;
 mod history;
+mod host;
 mod http;
 mod link;
 pub(crate) mod load;
@@ -37,6 +39,7 @@ mod ring;
 mod session;
 mod socket;
 pub mod trace;
+mod wire;
 
 use std::sync::Arc;
 
@@ -58,6 +61,8 @@ pub use config::{AddressLimits, Config, SnapshotPolicy, Timeouts};
 #[cfg(feature = "control")]
 pub use control::{Controls, Poke, Report};
 pub use error::{LoadError, ServerError};
+pub use host::{Boxed, Host, Machine};
+pub use wire::{Listener, Wire};
 
 /// Serves until `shutdown` is ready; then closes every connection, commits what is under way and returns. When it
 /// returns without an error, nothing of the server runs and the store is the caller's alone.
@@ -85,11 +90,26 @@ pub async fn run_observed(
     shutdown: impl Future<Output = ()>,
     observer: Option<Arc<dyn Observer>>,
 ) -> Result<(), ServerError> {
+    run_on(Arc::new(Machine), config, store, listener, shutdown, observer).await
+}
+
+/// [`run_observed`] on another machine and another network than this process has.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    host: Arc<dyn Host>,
+    config: Config,
+    store: Arc<dyn Store>,
+    listener: impl Listener,
+    shutdown: impl Future<Output = ()>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<(), ServerError> {
     config.check().map_err(ServerError::Config)?;
     if let Some(observer) = &observer {
-        observer.observe(&Event::Started { config: &config });
+        observer.observe(&Event::Started { config: &config, time_ms: host.now_ms() });
     }
-    serve(config, store, listener, shutdown, observer.clone(), Hooks::default()).await?;
+    serve(host, config, store, listener, shutdown, observer.clone(), Hooks::default()).await?;
     if let Some(observer) = &observer {
         observer.observe(&Event::Stopped);
     }
@@ -109,21 +129,22 @@ pub async fn run_controlled(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     config.check().map_err(ServerError::Config)?;
-    serve(config, store, listener, shutdown, None, Hooks::of(controls)).await
+    serve(Arc::new(Machine), config, store, listener, shutdown, None, Hooks::of(controls)).await
 }
 
 async fn serve(
+    host: Arc<dyn Host>,
     config: Config,
     store: Arc<dyn Store>,
-    listener: TcpListener,
+    listener: impl Listener,
     shutdown: impl Future<Output = ()>,
     observer: Option<Arc<dyn Observer>>,
     hooks: Hooks,
 ) -> Result<(), ServerError> {
-    let address = listener.local_addr().map_err(|source| io("cannot tell the own address", source))?;
+    let address = listener.address().map_err(|source| io("cannot tell the own address", source))?;
     let metrics = Arc::new(Metrics::new());
     let (jobs, health, committer) =
-        committer::spawn(Arc::clone(&store), Arc::clone(&metrics), config.documents_max, observer.clone())
+        committer::spawn(&host, Arc::clone(&store), Arc::clone(&metrics), config.documents_max, observer.clone())
             .map_err(|source| io("cannot start the committer", source))?;
     let (stage, stage_receiver) = watch::channel(Stage::Running);
     let origins = match config.allow_origins.as_slice() {
@@ -132,7 +153,7 @@ async fn serve(
     };
     let connections_max = config.connections_max;
     let connections = Arc::new(Semaphore::new(connections_max));
-    let mut context = Context::new(config, store, metrics, jobs, health, stage_receiver, observer);
+    let mut context = Context::new(host, config, store, metrics, jobs, health, stage_receiver, observer);
     context.hooks = hooks;
     let context = Arc::new(context);
     let documents = Documents::new(Arc::clone(&context));
@@ -158,12 +179,8 @@ async fn serve(
     timeout(patience, documents.end()).await.map_err(|_| ServerError::ShutdownTimeout("documents"))?;
     // The last senders of jobs go with these; then the committer ends.
     drop((documents, context));
-    let committed = tokio::task::spawn_blocking(move || committer.join());
-    match timeout(patience, committed).await {
-        Ok(Ok(Ok(()))) => info!("all is durable"),
-        Ok(_) => warn!("the committer has panicked"),
-        Err(_) => return Err(ServerError::ShutdownTimeout("the committer")),
-    }
+    timeout(patience, committer).await.map_err(|_| ServerError::ShutdownTimeout("the committer"))?;
+    info!("nothing is left to commit");
     Ok(())
 }
 

@@ -1,12 +1,24 @@
 //! How fast something may come. The buckets are those of `governor`; here is what is asked of them.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+
+/// The clock by which the runtime's timers go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RuntimeClock;
+
+impl Clock for RuntimeClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
 
 /// So many in a second, and as many at once after a second without any.
 pub(super) fn quota(per_second: u32) -> Option<Quota> {
@@ -15,7 +27,7 @@ pub(super) fn quota(per_second: u32) -> Option<Quota> {
 
 /// One bucket.
 #[derive(Debug)]
-pub(super) struct Pace<C: Clock = DefaultClock> {
+pub(super) struct Pace<C: Clock = RuntimeClock> {
     /// `None`: any number.
     limiter: Option<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
     clock: C,
@@ -24,7 +36,7 @@ pub(super) struct Pace<C: Clock = DefaultClock> {
 impl Pace {
     /// At most so many in a second; 0 is any number.
     pub(super) fn per_second(max: u32) -> Self {
-        Self::with_clock(max, DefaultClock::default())
+        Self::with_clock(max, RuntimeClock)
     }
 }
 

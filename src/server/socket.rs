@@ -4,15 +4,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
@@ -20,6 +17,7 @@ use super::addresses::Place;
 use super::context as server;
 use super::metrics::{Hold, Metrics};
 use super::pace::Pace;
+use super::wire::Wire;
 
 /// Most bytes of one read, and so the most that a connection can be ahead of its rate.
 const CHUNK_MAX: u32 = 16 << 10;
@@ -27,7 +25,7 @@ const CHUNK_MAX: u32 = 16 << 10;
 /// What is known of a connection outside the layers that own its stream, and what can be done to it there.
 #[derive(Debug)]
 pub(super) struct Gauge {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     written: AtomicU64,
     /// How many more bytes may be read; `u64::MAX` is without end.
     budget: AtomicU64,
@@ -57,12 +55,12 @@ impl Gauge {
     /// For a peer whose frames cannot be read on, because one is too big or broken: it gets to our close frame only when
     /// it has got rid of its own.
     pub(super) async fn drain(&self) {
-        drain(&self.stream).await;
+        drain(&*self.stream).await;
     }
 }
 
 /// Reads until the peer's end and throws it away.
-pub(super) async fn drain(stream: &TcpStream) {
+pub(super) async fn drain(stream: &dyn Wire) {
     let mut waste = [0_u8; 4096];
     // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
     let mut read = |cx: &mut Context<'_>| retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut waste));
@@ -99,7 +97,7 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, admission: Admission, context: &server::Context) -> (Self, Arc<Gauge>) {
+    pub(super) fn new(stream: Box<dyn Wire>, admission: Admission, context: &server::Context) -> (Self, Arc<Gauge>) {
         let (metrics, rate) = (Arc::clone(&context.metrics), context.limits.bytes_per_second_max);
         metrics.connections.inc();
         let gauge = Arc::new(Gauge { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX) });
@@ -180,7 +178,8 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let stream = &self.gauge.stream;
-        retry(|| stream.poll_write_ready(cx), || stream.try_write(bytes)).map(|written| self.count(written))
+        retry(|| stream.poll_write_ready(cx), || stream.try_write(&[io::IoSlice::new(bytes)]))
+            .map(|written| self.count(written))
     }
 
     fn poll_write_vectored(
@@ -189,7 +188,7 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = &self.gauge.stream;
-        retry(|| stream.poll_write_ready(cx), || stream.try_write_vectored(slices)).map(|written| self.count(written))
+        retry(|| stream.poll_write_ready(cx), || stream.try_write(slices)).map(|written| self.count(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -201,7 +200,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&self.gauge.stream).shutdown(Shutdown::Write))
+        self.gauge.stream.end_writing();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -209,6 +209,7 @@ impl AsyncWrite for Socket {
 mod tests {
     use std::io::Write;
 
+    use socket2::SockRef;
     use tokio::net::TcpListener;
 
     use super::*;

@@ -27,6 +27,8 @@ pub enum Event<'a> {
     Started {
         /// How it is set.
         config: &'a Config,
+        /// What the machine's clock says, in milliseconds since 1970.
+        time_ms: u64,
     },
     /// A shutdown was asked for: connections end. Before the first is closed for it.
     Stopping,

@@ -122,6 +122,37 @@ impl Observer for Recorder {
     }
 }
 
+/// Keeps what it is told as lines in memory, without a thread: for a simulation, which has none.
+#[derive(Default)]
+pub struct Lines(Mutex<Queue>);
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+impl Lines {
+    /// The lines so far, with what ends each.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.lock().bytes.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Lines {
+    fn observe(&self, event: &Told<'_>) {
+        super::tell::tell(event, |event| {
+            // Nothing in an event cannot be written; if it could, the line that is missing would be noticed.
+            let event = serde_json::to_vec(event).unwrap_or_default();
+            self.lock().append(&event);
+        });
+    }
+}
+
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;

@@ -1,10 +1,6 @@
 //! From what the server tells to a line.
 
-// The wall clock is part of the header, for people.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
-
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::format::{
     Answer, Bytes, Came, Event, FORMAT, Fed, Handed, Header, Outcome, Snapshot, Stored, Sum, Taken, Term32, Wrote,
@@ -25,7 +21,7 @@ pub(super) fn tell(told: &Told<'_>, record: impl FnOnce(&Event<'_>)) {
 
 fn line<'a>(told: &Told<'a>) -> Event<'a> {
     match *told {
-        Told::Started { config } => Event::Trace(header(config)),
+        Told::Started { config, time_ms } => Event::Trace(header(config, time_ms)),
         Told::Stopping => Event::Stopping {},
         Told::Stopped => Event::Stopped {},
         Told::Loading { doc } => Event::Loading { doc: Cow::Borrowed(doc) },
@@ -59,11 +55,11 @@ fn line<'a>(told: &Told<'a>) -> Event<'a> {
     }
 }
 
-fn header(config: &Config) -> Box<Header> {
+fn header(config: &Config, time_ms: u64) -> Box<Header> {
     Box::new(Header {
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
-        time_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        time_ms,
         durability: config.durability,
         limits: config.limits.clone(),
     })

@@ -7,6 +7,7 @@ mod kills;
 mod noted;
 mod packages;
 mod shipped;
+mod simulate;
 mod soak;
 mod steps;
 mod tiny;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ["advisories"] => run(&[&steps::ADVISORIES]),
         ["coverage"] => coverage::run(&root()),
         ["fuzz", args @ ..] => fuzz::run(&root(), args),
+        ["simulate", args @ ..] => simulate::run(&root(), args),
         ["kills", args @ ..] => kills::run(&root(), args),
         ["soak", args @ ..] => soak::run(&root(), args),
         [] | ["help" | "--help" | "-h"] => {
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
 }
 
 fn help() -> String {
-    let help = format!("{HELP}{}{}{}\nSteps of `test`, in order:\n", fuzz::USAGE, kills::USAGE, soak::USAGE);
+    let usages = [fuzz::USAGE, kills::USAGE, soak::USAGE, simulate::USAGE].concat();
+    let help = format!("{HELP}{usages}\nSteps of `test`, in order:\n");
     STEPS.iter().fold(help, |help, step| help + &format!("  {:<8} {}\n", step.name, step.claim))
 }
 

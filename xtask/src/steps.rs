@@ -100,6 +100,16 @@ pub(crate) const STEPS: &[Step] = &[
         work: &[cargo("build --locked --workspace --release"), Work::Task(shipped::server_is_plain)],
     },
     Step {
+        name: "simulate",
+        claim: "in simulations of whole servers nothing that anybody saw is lost, and a seed gives the same twice",
+        is_gate: false,
+        work: &[Work::Command {
+            need: Need::Cargo,
+            env: Some(("RUSTFLAGS", "--cfg tokio_unstable")),
+            args: "test --locked --package simulation --features simulate,mutants --target-dir target/simulation",
+        }],
+    },
+    Step {
         name: "tiny",
         claim: "the scenarios judge a server in Python that was written from docs/protocol.md alone, and it passes",
         is_gate: false,

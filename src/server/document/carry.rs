@@ -1,7 +1,6 @@
 //! Carrying out what the state machine says, in order.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::error;
 
@@ -46,14 +45,9 @@ impl Document {
 
     fn collect(&mut self, entry: &Entry) {
         self.context.metrics.operations_accepted.inc();
-        let stamp = Stamp { time_ms: now_ms(), user: None };
+        let stamp = Stamp { time_ms: self.context.host.now_ms(), user: None };
         let payload: Arc<[u8]> = encode_record(entry, &stamp).into();
         self.collected.shares.extend(self.shares.take());
         self.collected.records.push(Record { first: entry.first, last: entry.last(), payload });
     }
-}
-
-fn now_ms() -> u64 {
-    // A clock before 1970 is set wrong; the stamp is for people and decides nothing.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

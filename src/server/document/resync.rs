@@ -95,9 +95,9 @@ fn encode(state: &ServerState, version: Version, context: &Context) -> StateFram
             })
         }
     };
-    tokio::task::spawn_blocking(move || {
+    context.host.block(Box::new(move || {
         let frames = write().into_iter().map(Into::into).collect();
         sender.send_replace(Some(Arc::new(ResyncFrames { at, frames })));
-    });
+    }));
     receiver
 }

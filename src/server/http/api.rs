@@ -111,12 +111,10 @@ async fn export(State(app): State<App>, Path(id): Path<String>) -> Response {
     // From the store, also if it is in memory: a document that people type in is not held up.
     match stored(&app, &doc).await {
         Ok(restored) if restored.content.head == ServerSeq(0) => unknown(),
-        Ok(Restored { content, .. }) => {
-            match tokio::task::spawn_blocking(move || document_lines(&doc, &content)).await {
-                Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
-                Err(error) => unavailable(&error),
-            }
-        }
+        Ok(Restored { content, .. }) => match app.context.blocking(move || document_lines(&doc, &content)).await {
+            Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
+            Err(error) => unavailable(&error),
+        },
         Err(error) => unavailable(&error),
     }
 }

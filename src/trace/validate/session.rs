@@ -65,6 +65,8 @@ pub(super) struct Session {
     due: VecDeque<Due>,
     /// The head at which the feed was last asked.
     asked_at: ServerSeq,
+    /// It was told to send the state or to read the log, and was not asked since.
+    is_unasked: bool,
     /// How the document has ended it.
     pub(super) ended_with: Vec<Close>,
     pub(super) is_closing: bool,
@@ -94,6 +96,7 @@ impl Session {
             feed: None,
             due: VecDeque::new(),
             asked_at: ServerSeq(0),
+            is_unasked: false,
             ended_with: Vec::new(),
             is_closing: false,
             was_opened: false,
@@ -272,6 +275,7 @@ impl Session {
                 let next = asked.next(&picture, limits);
                 if is_it(&next) {
                     self.feed = Some(asked);
+                    self.is_unasked = false;
                     return Ok(Ok(next));
                 }
                 instead = Some(next);
@@ -284,7 +288,8 @@ impl Session {
     }
 
     /// Before the feed is asked at another head: it was asked at the last one until it had nothing to say, and may have
-    /// passed over what a resync covers.
+    /// passed over what a resync covers. Not so behind a state or a part of the log: sending those takes its time, and
+    /// what it is asked at then is the head of that moment.
     fn settle(&mut self, life: &Life, head: ServerSeq, limits: &Limits) -> Judged {
         let Some(feed) = self.feed.as_ref().filter(|_| head != self.asked_at) else {
             self.asked_at = head;
@@ -294,7 +299,7 @@ impl Session {
             let what = format!("the ring's head was {} before, and is {head}", self.asked_at);
             return Err(Wrong::of(Property::OrderedDelivery, what).at(head, self.asked_at));
         }
-        if self.due.is_empty() && self.asked_at > ServerSeq(0) {
+        if self.due.is_empty() && self.asked_at > ServerSeq(0) && !self.is_unasked {
             let mut asked = feed.clone();
             let next = asked.next(&life.published.at(self.asked_at)?, limits);
             // If it has passed over nothing, nobody can tell whether it was asked: it stays as it is.
@@ -364,6 +369,7 @@ impl Session {
         }
         if let Some(Due::Resynced(at)) = self.due.front() {
             self.feed.iter_mut().for_each(|feed| feed.resynced(*at));
+            self.is_unasked = true;
             self.due.pop_front();
         }
         Ok(())
@@ -423,6 +429,7 @@ impl Session {
             let what = format!("the log is read behind {after}, and that is not what is due");
             return Err(Wrong::of(Property::OrderedDelivery, what).at(after, after));
         }
+        self.is_unasked = true;
         let Some(feed) = &mut self.feed else { return Ok(()) };
         let Some(entries) = entries else {
             feed.truncated();

@@ -41,7 +41,7 @@ impl Rga {
     fn insert_behind(&mut self, behind: Place, id: &ElementId, text: &str) -> usize {
         let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
         // What is newer than all others precedes all others.
-        let is_newest = key.lamport > self.highest;
+        let is_newest = key.lamport > self.highest && !mutated!(AscendingSiblings);
         let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
         loop {

@@ -68,7 +68,16 @@ fn an_operation_by_itself() {
         r#"{"type":"batch","ops":[{"type":"ins","parent_id":[7,"client-A"],"id":[1001,"client-A"],"value":"H"},{"type":"del","id":[1001,"client-A"],"len":3}]}"#,
         &Op::Batch(vec![insert, delete]),
     );
-    for unfit in [r#"{"type":"move"}"#, r#"{"type":"del","id":[0,"a"]}"#, r#"[]"#, r#"{"type":"del","id":[1,"a"]} 1"#] {
+    for unfit in [
+        r#"{"type":"move"}"#,
+        r#"{"type":"del","id":[0,"a"]}"#,
+        r#"{"type":"del","id":[01,"a"]}"#,
+        r#"{"type":"del","id":[9007199254740992,"a"]}"#,
+        r#"{"type":"del","id":[1,"a"],"len":0}"#,
+        "{\"type\":\"ins\",\"parent_id\":[0,\"root\"],\"id\":[1,\"a\"],\"value\":\"\t\"}",
+        r#"[]"#,
+        r#"{"type":"del","id":[1,"a"]} 1"#,
+    ] {
         assert!(decode_op(unfit).is_err(), "{unfit}");
     }
 }

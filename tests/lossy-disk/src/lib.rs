@@ -6,7 +6,7 @@
 //! Set in the environment:
 //!
 //! - `LOSSY_DISK_ROOT`: the directory, by an absolute path.
-//! - `LOSSY_DISK_JOURNAL`: the journal, which must not be below it. See [`Journal::note`] for what it holds.
+//! - `LOSSY_DISK_JOURNAL`: the journal, which must not be below it. `Journal::note` says what it holds.
 //! - `LOSSY_DISK_FAULTS`: a file that says what fails, as long as it says so: lines of `write` or `sync` and the number
 //!   of the error (`sync 5` is EIO, `write 28` ENOSPC). Half of a write that fails is done.
 //! - `LOSSY_DISK_SYNC_US`: a sync does nothing but take up to so many microseconds. Without it, it is a real one.

@@ -299,15 +299,20 @@ impl Document {
 
     /// The same for a replica that minted up to `clock`, some of which this document may not hold yet.
     pub fn local_insert_above(&self, clock: Lamport, position: usize, text: &str, replica: &ReplicaId) -> Option<Edit> {
-        let parent = match position.checked_sub(if mutated!(InsertsOneToTheLeft) { 2 } else { 1 }) {
+        let parent = match gap(position).checked_sub(1) {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let highest = if mutated!(MintsIgnoringOthers) { Lamport(0) } else { self.highest() };
-        let lamport = highest.max(clock).checked_add(1)?;
-        let id = ElementId { lamport, replica: replica.clone() };
-        id.checked_add((text.chars().count() as u64).checked_sub(1)?)?;
+        let id = self.mint(clock, text, replica)?;
         Some(Edit::Insert { parent, id, text: edit_text(text) })
+    }
+
+    /// The first id of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
+    fn mint(&self, clock: Lamport, text: &str, replica: &ReplicaId) -> Option<ElementId> {
+        let highest = if mutated!(MintsIgnoringOthers) { Lamport(0) } else { self.highest };
+        let id = ElementId { lamport: highest.max(clock).checked_add(1)?, replica: replica.clone() };
+        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
+        Some(id)
     }
 
     /// Makes the same operation and integrates it at once, without looking up what was just found.
@@ -319,15 +324,14 @@ impl Document {
         replica: &ReplicaId,
         deltas: &mut Vec<Delta>,
     ) -> Option<Edit> {
-        let id = ElementId { lamport: self.highest.max(clock).checked_add(1)?, replica: replica.clone() };
-        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
-        // What waits may be waiting for these ids.
-        if self.waiting_count() > 0 || position > self.rga.len() || mutated!(MintsIgnoringOthers) {
+        let id = self.mint(clock, text, replica)?;
+        // The short way is for ids above all that is known; and what waits may be waiting for them.
+        if self.waiting_count() > 0 || position > self.rga.len() || id.lamport <= self.highest {
             let edit = self.local_insert_above(clock, position, text, replica)?;
             self.integrate_edit(&edit, deltas);
             return Some(edit);
         }
-        let position = position.saturating_sub(usize::from(mutated!(InsertsOneToTheLeft)));
+        let position = gap(position);
         let text = edit_text(text);
         let parent = self.rga.insert_at(position, &id, &text);
         self.highest = self.highest.max(self.rga.highest());
@@ -354,6 +358,11 @@ impl Document {
             _ => Some(Op::Batch(edits.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())),
         }
     }
+}
+
+/// The gap that an insertion at `position` goes into.
+fn gap(position: usize) -> usize {
+    position.saturating_sub(usize::from(mutated!(InsertsOneToTheLeft)))
 }
 
 /// The Lamport value of the last element that an insertion mints.

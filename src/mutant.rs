@@ -72,7 +72,7 @@ mod switch {
         /// A leaf that is split does not tell the index where its elements went.
         SplitForgetsIndex in "rga/edit.rs";
         /// A deletion does not tell the inner nodes that characters vanished.
-        BuriedStillCounted in "rga/tree.rs";
+        BuriedStillCounted in "rga/cursor.rs";
         /// A deletion takes the element behind its last as well.
         DeletesOneMore in "rga/edit.rs";
         /// A run is cut at a byte where a character is meant.

@@ -83,12 +83,14 @@ pub(crate) struct Hidden {
     /// The terms of the server by ours. Each server draws its own.
     terms: BTreeMap<Term, Term>,
     loads: u128,
+    /// Whether nothing was taken since the document was loaded.
+    is_fresh: bool,
     pub(crate) life: usize,
 }
 
 impl Hash for Hidden {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.server, &self.lines, &self.terms, self.loads, self.life).hash(state);
+        (&self.server, &self.lines, &self.terms, self.loads, self.is_fresh, self.life).hash(state);
     }
 }
 
@@ -98,7 +100,7 @@ impl Hidden {
         let server = load(&known, Content::default(), 1);
         let line = || Line { stage: Stage::Untouched, taken: 0, seen: 0 };
         let lines = std::iter::repeat_with(line).take(connections).collect();
-        Self { known, server, log: Vec::new(), lines, terms: BTreeMap::new(), loads: 1, life: 0 }
+        Self { known, server, log: Vec::new(), lines, terms: BTreeMap::new(), loads: 1, is_fresh: true, life: 0 }
     }
 
     pub(crate) fn head(&self) -> ServerSeq {
@@ -144,6 +146,7 @@ impl Hidden {
             self.server.step(Input::Opened(session), &mut Vec::new());
         }
         self.lines[at].taken += 1;
+        self.is_fresh = false;
         let version = self.feed(at).map_or(Version::V1, |feed| feed.version);
         let mut is_successor = false;
         let input = match decode_client(text, version, &self.known.limits) {
@@ -216,14 +219,16 @@ impl Hidden {
         self.lines[at].stage = Stage::Gone;
     }
 
-    /// Whether nobody is connected, so that the document may leave the server's memory.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.server.is_idle()
+    /// Whether nobody is connected, so that the document may leave the server's memory, and loading it again would make
+    /// a difference: twice is as once.
+    pub(crate) fn may_reload(&self) -> bool {
+        self.server.is_idle() && !self.is_fresh
     }
 
     /// The document is loaded anew: with a fresh term, and without what is only remembered while it is in memory.
     pub(crate) fn reload(&mut self) {
         self.loads += 1;
+        self.is_fresh = true;
         self.server = load(&self.known, self.server.content().clone(), self.loads);
     }
 

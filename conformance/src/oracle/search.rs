@@ -21,7 +21,7 @@ use super::hidden::{Hidden, Known, Offer, Taken, is_same};
 use super::trace::{Trace, Wire};
 
 /// How many states are looked at before nothing is said.
-const STATES_MAX: usize = 100_000;
+const STATES_MAX: usize = 20_000;
 
 /// What is said of a trace.
 #[derive(Clone, Debug)]
@@ -283,10 +283,9 @@ impl Search<'_> {
                 choices.push((8, next));
             }
         }
-        if state.is_idle() && state.head() > ServerSeq(0) {
+        if state.may_reload() && state.head() > ServerSeq(0) {
             let mut next = state.clone();
             next.reload();
-            // Twice is as once.
             choices.push((9, next));
         }
         if let Some(heard) = self.trace.ends.get(state.life)
@@ -426,5 +425,56 @@ impl Search<'_> {
             return self.note(state, at, "something did not come".to_owned());
         }
         self.note(state, 0, "the server did not take everything that was sent".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use collab_engine::id::DocId;
+    use collab_engine::protocol::limits::Limits;
+    use collab_engine::protocol::message::Durability;
+    use serde_json::{Value, json};
+
+    use super::super::trace::{Heard, Sent};
+    use super::*;
+    use crate::connection::Received;
+
+    fn wire(sent: &[Value], heard: &[Value], is_cut: bool) -> Wire {
+        let sent = sent.iter().map(|message| Sent { text: message.to_string().into(), behind: Vec::new() });
+        let received = |message: &Value| Received::Message(message.clone(), message.to_string().into());
+        let heard = heard.iter().map(|message| Heard::new(received(message), &Limits::default()));
+        Wire { life: 0, sent: sent.collect(), heard: heard.collect(), is_cut }
+    }
+
+    fn hello(client: &str) -> Value {
+        json!({"type": "hello", "doc_id": "page", "client_id": client})
+    }
+
+    fn ack(server_seq: u64) -> Value {
+        json!({"type": "hello_ack", "doc_id": "page", "server_seq": server_seq})
+    }
+
+    /// Somebody typed a character and was cut; somebody else comes and is told this number.
+    fn told(server_seq: u64) -> Verdict {
+        let letter = json!({"type": "ins", "parent_id": [0, "root"], "id": [1, "first"], "value": "a"});
+        let op = json!({"type": "op", "doc_id": "page", "client_id": "first", "client_msg_id": "m", "op": letter});
+        let echo = json!({"type": "op_echo", "doc_id": "page", "server_seq": 1, "origin_client_id": "first",
+            "client_msg_id": "m", "op": letter});
+        let state =
+            |at: u64, text: &str| json!({"type": "resync", "doc_id": "page", "server_seq": at, "full_text": text});
+        let first = wire(&[hello("first"), op], &[ack(0), state(0, ""), echo], true);
+        let second = wire(&[hello("second")], &[ack(server_seq), state(1, "a")], true);
+        let trace = Trace { connections: vec![first, second], ..Trace::default() };
+        let doc = DocId::parse("page").unwrap();
+        let known = Known { doc, limits: Arc::default(), durability: Durability::Memory, is_plain: false };
+        judge(&trace, &Arc::new(known))
+    }
+
+    #[test]
+    fn what_nothing_explains_is_impossible_though_a_document_may_be_loaded_any_number_of_times() {
+        let verdict = told(1);
+        assert!(matches!(&verdict, Verdict::Consistent { text } if text == "a"), "{verdict:?}");
+        let verdict = told(7);
+        assert!(matches!(verdict, Verdict::Impossible(_)), "{verdict:?}");
     }
 }

@@ -221,6 +221,11 @@ impl Writer {
 
     /// Writes frames, as many as fit into one packet. Fails if the peer takes nothing for too long.
     async fn write(&mut self, frames: impl Iterator<Item = Frame>) -> Result<(), End> {
+        // The document may have ended the session since this turn began, and what it took afterwards may be among these:
+        // nothing of that is for this session (IDENT-1).
+        if let Some(end) = self.ending.decided() {
+            return Err(end);
+        }
         let mut count = 0;
         let (session, head, context) = (self.session, self.asked_at, Arc::clone(&self.context));
         let send = async {

@@ -1,6 +1,5 @@
 //! `collab-engine serve`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,20 +121,19 @@ fn config(args: &ServeArgs) -> Result<Config, String> {
 async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failure> {
     let cannot_listen = |error| Failure::listen(format!("cannot listen on {}: {error}", args.listen));
     let listener = TcpListener::bind(&args.listen).await.map_err(cannot_listen)?;
-    let address = listener.local_addr().map_err(cannot_listen)?;
     let shutdown = first_signal().map_err(|error| Failure::internal(format!("cannot wait for signals: {error}")))?;
     match args.store {
         StoreKind::Memory => {
-            announce(address, "in memory: everything is lost at the end");
-            serve(args, config, Arc::new(MemoryStore::new()), listener, shutdown).await
+            let documents = "in memory: everything is lost at the end";
+            serve(args, config, Arc::new(MemoryStore::new()), documents, listener, shutdown).await
         }
         StoreKind::Embedded => {
             let store = EmbeddedStore::open(&args.data, EmbeddedOptions::default());
             let store = store.map_err(|error| Failure::store(format!("cannot open the store: {error}")))?;
             let store = Arc::new(store);
             store.warnings().iter().for_each(|warning| warn!(warning, "store"));
-            announce(address, &format!("in {}", args.data.display()));
-            serve(args, config, Arc::clone(&store) as Arc<dyn Store>, listener, shutdown).await?;
+            let documents = format!("in {}", args.data.display());
+            serve(args, config, Arc::clone(&store) as Arc<dyn Store>, &documents, listener, shutdown).await?;
             // Without this a restart would find a log that was not sealed, as after a crash; nothing would be lost.
             match Arc::into_inner(store) {
                 Some(store) => store.close().map_err(|error| Failure::internal(format!("closing the store: {error}"))),
@@ -145,23 +143,24 @@ async fn listen_and_serve(args: &ServeArgs, config: Config) -> Result<(), Failur
     }
 }
 
-/// The one line on standard output: scripts read the port from it.
-fn announce(address: SocketAddr, documents: &str) {
-    println!(
-        "collab-engine listens on http://{address} (WebSocket: ws://{address}/ws); documents are kept {documents}"
-    );
-}
-
 async fn serve(
     args: &ServeArgs,
     config: Config,
     store: Arc<dyn Store>,
+    documents: &str,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let address = listener.local_addr();
+    let address = address.map_err(|error| Failure::listen(format!("cannot tell the own address: {error}")))?;
     let recorder = args.trace.as_deref().map(Recorder::open).transpose();
     let recorder = recorder.map_err(|error| Failure::internal(format!("cannot write the trace: {error}")))?;
     let observer = recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Observer>);
+    // The one line on standard output: scripts read the port from it. By now nothing is left that can be wrong with what
+    // was asked for, and whoever kills what has announced itself finds its trace.
+    println!(
+        "collab-engine listens on http://{address} (WebSocket: ws://{address}/ws); documents are kept {documents}"
+    );
     server::run_observed(config, store, listener, shutdown, observer).await.map_err(|error| match error {
         ServerError::Config(line) => Failure::usage(line),
         ServerError::Io { .. } | ServerError::ShutdownTimeout(_) => Failure::internal(error.to_string()),

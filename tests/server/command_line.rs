@@ -100,12 +100,13 @@ fn ended(args: &[&str], directory: &Path) -> Output {
     binary().args(args).current_dir(directory).output().unwrap()
 }
 
-/// One line on standard error, with `says` in it, and this exit code.
+/// One line on standard error, with `says` in it, nothing announced, and this exit code.
 fn assert_fails(output: &Output, code: i32, says: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{error}");
     assert!(error.contains(says), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
@@ -123,6 +124,8 @@ fn what_keeps_it_from_starting_is_one_line_and_an_exit_code() {
 
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert_fails(&ended(&[&any[..], &["--data", "file/below"]].concat(), dir.path()), 4, "cannot open the store");
+    let traced = [&any[..], &["--data", "unused", "--trace", "file/below"]].concat();
+    assert_fails(&ended(&traced, dir.path()), 1, "cannot write the trace");
     let data = dir.path().join("data");
     let _running = Process::start(&data);
     assert_fails(&ended(&[&any[..], &["--data", "data"]].concat(), dir.path()), 4, "in use by another server");

@@ -14,34 +14,51 @@ use super::names::Key;
 use super::tree::NONE;
 use super::{NodeSizes, Rga};
 
-/// Consecutive ids that one leaf holds in document order: what an entry of the index stands for.
+/// Consecutive ids that stand next to each other in one leaf.
 #[derive(Clone, Copy)]
 struct Stretch {
-    key: Key,
     leaf: u32,
-    /// How many stretches stand before it.
-    number: u32,
-    len: u64,
+    len: u32,
+}
+
+/// The first id of a stretch and how many stretches stand before it, in the order in which they are to be sorted: as one
+/// number, since sorting is a large part of building.
+fn pack(key: Key, number: usize) -> u128 {
+    u128::from(key.replica) << 96 | u128::from(key.lamport) << 32 | number as u128
+}
+
+fn unpack(packed: u128) -> (Key, usize) {
+    (Key { lamport: (packed >> 32) as u64, replica: (packed >> 96) as u32 }, packed as u32 as usize)
 }
 
 /// A sequence under construction. Takes memory in proportion to what is pushed.
-pub(super) struct Builder {
+pub(super) struct Builder<'a> {
     /// Its leaves are complete and linked; its inner nodes and its index do not exist yet.
     rga: Rga,
     /// The leaf that is being filled.
     segments: Vec<Segment>,
-    text: String,
+    /// Its text and what comes behind that, and where in that it ends so far.
+    text: &'a str,
+    leaf_end: usize,
     stretches: Vec<Stretch>,
+    /// One for each stretch.
+    packed: Vec<u128>,
+    /// The id behind the last stretch.
+    end: Key,
     order: Order,
 }
 
-impl Builder {
-    pub(super) fn new(sizes: NodeSizes) -> Self {
+impl<'a> Builder<'a> {
+    /// Begins an empty one. About so many runs will come, and this is the text of all of them.
+    pub(super) fn new(sizes: NodeSizes, runs: usize, text: &'a str) -> Self {
         Self {
             rga: Rga::with_node_sizes(sizes),
-            segments: Vec::new(),
-            text: String::new(),
-            stretches: Vec::new(),
+            segments: Vec::with_capacity(usize::from(sizes.segments_max)),
+            text,
+            leaf_end: 0,
+            stretches: Vec::with_capacity(runs),
+            packed: Vec::with_capacity(runs),
+            end: Key::FIRST,
             order: Order::default(),
         }
     }
@@ -51,9 +68,14 @@ impl Builder {
         self.rga.names.intern(name)
     }
 
-    /// Appends `len` elements with the ids from `key` on: visible ones with this text of `len` characters, or tombstones,
-    /// which have none, and of which a run has at most [`u32::MAX`].
-    pub(super) fn push(&mut self, key: Key, len: u64, text: &str) -> Result<(), Violation> {
+    /// What is left of the text.
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.leaf_end..]
+    }
+
+    /// Appends `len` elements with the ids from `key` on: visible ones, which are the next `bytes` bytes of the text, or
+    /// tombstones, of which a run has at most [`u32::MAX`], if that is 0.
+    pub(super) fn push(&mut self, key: Key, len: u64, bytes: usize) -> Result<(), Violation> {
         if len == 0 || key.lamport == 0 {
             return Err(Violation::State("an empty run, or one that starts at the root"));
         }
@@ -64,56 +86,62 @@ impl Builder {
         self.rga.element_count += len;
         self.rga.highest = self.rga.highest.max(key.lamport + (len - 1));
         let Key { lamport, replica } = key;
-        if text.is_empty() {
-            self.put(Segment { lamport, replica, len: len as u32, bytes: 0 }, "");
+        if bytes == 0 {
+            self.put(Segment { lamport, replica, len: len as u32, bytes: 0 });
             return Ok(());
         }
         self.rga.tree.chars += len as usize;
-        let is_ascii = text.len() as u64 == len;
-        let (mut lamport, mut rest) = (lamport, text);
+        let is_ascii = bytes as u64 == len;
+        let (mut lamport, mut rest) = (lamport, &self.rest()[..bytes]);
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(piece_len(rest, self.rga.tree.sizes));
             let len = if is_ascii { piece.len() } else { piece.chars().count() } as u32;
-            self.put(Segment { lamport, replica, len, bytes: piece.len() as u32 }, piece);
+            self.put(Segment { lamport, replica, len, bytes: piece.len() as u32 });
             (lamport, rest) = (lamport + u64::from(len), behind);
         }
         Ok(())
     }
 
-    fn put(&mut self, segment: Segment, text: &str) {
+    fn put(&mut self, segment: Segment) {
         let NodeSizes { segments_max, bytes_max, .. } = self.rga.tree.sizes;
         let goes_on = self.segments.last().is_some_and(|last| last.goes_on_as(&segment));
         // Room for one more is left, so that the first edit does not have to split.
         let is_crowded = !goes_on && self.segments.len() + 2 > usize::from(segments_max);
-        let is_long = self.text.len() + text.len() > usize::from(bytes_max);
+        let is_long = self.leaf_end + segment.bytes as usize > usize::from(bytes_max);
         if !self.segments.is_empty() && (is_crowded || is_long) {
             self.close_leaf();
         }
-        self.text.push_str(text);
+        self.leaf_end += segment.bytes as usize;
         match self.segments.last_mut().filter(|_| goes_on) {
             Some(last) => (last.len, last.bytes) = (last.len + segment.len, last.bytes + segment.bytes),
             None => self.segments.push(segment),
         }
         let leaf = self.rga.tree.leaves.len() as u32;
-        match self.stretches.last_mut() {
-            Some(last) if last.leaf == leaf && last.key.plus(last.len) == segment.key() => {
-                last.len += u64::from(segment.len);
-            }
-            _ => {
-                let number = self.stretches.len() as u32;
-                self.stretches.push(Stretch { key: segment.key(), leaf, number, len: u64::from(segment.len) });
+        let longer = |last: &Stretch| last.len.checked_add(segment.len).filter(|_| last.leaf == leaf);
+        match self
+            .stretches
+            .last_mut()
+            .filter(|_| self.end == segment.key())
+            .and_then(|last| Some((longer(last)?, last)))
+        {
+            Some((len, last)) => last.len = len,
+            None => {
+                self.packed.push(pack(segment.key(), self.stretches.len()));
+                self.stretches.push(Stretch { leaf, len: segment.len });
             }
         }
+        self.end = segment.end();
     }
 
     fn close_leaf(&mut self) {
         let leaves = &mut self.rga.tree.leaves;
         let number = leaves.len() as u32;
         let previous = number.checked_sub(1).unwrap_or(NONE);
-        let (segments, text) = (self.segments.as_slice().to_vec(), self.text.as_str().to_owned());
+        let (text, rest) = self.text.split_at(self.leaf_end);
+        let (segments, text) = (self.segments.as_slice().to_vec(), text.to_owned());
         leaves.push(Leaf { parent: NONE, next: number + 1, previous, segments, text });
         self.segments.clear();
-        self.text.clear();
+        (self.text, self.leaf_end) = (rest, 0);
     }
 
     /// The sequence of all that was pushed.
@@ -132,24 +160,18 @@ impl Builder {
 
     /// An entry goes on as long as ids follow each other in one leaf and in document order.
     fn fill_index(&mut self) -> Result<(), Violation> {
-        self.stretches.sort_unstable_by_key(|stretch| (stretch.key.replica, stretch.key.lamport));
-        let mut before: Option<Stretch> = None;
-        for stretch in &self.stretches {
-            let goes_on = before.is_some_and(|before| {
-                before.key.plus(before.len) == stretch.key
-                    && before.leaf == stretch.leaf
-                    && before.number < stretch.number
-            });
-            let overlaps = |before: Stretch| {
-                before.key.replica == stretch.key.replica && before.key.plus(before.len).lamport > stretch.key.lamport
-            };
-            if before.is_some_and(overlaps) {
+        self.packed.sort_unstable();
+        let (mut end, mut leaf, mut number) = (Key::FIRST, NONE, 0);
+        for packed in &self.packed {
+            let (key, this) = unpack(*packed);
+            let stretch = self.stretches[this];
+            if end.replica == key.replica && end.lamport > key.lamport {
                 return Err(Violation::State("an id occurs twice"));
             }
-            if !goes_on {
-                self.rga.index.add(stretch.key, stretch.leaf);
+            if end != key || leaf != stretch.leaf || this < number {
+                self.rga.index.add(key, stretch.leaf);
             }
-            before = Some(*stretch);
+            (end, leaf, number) = (key.plus(u64::from(stretch.len)), stretch.leaf, this);
         }
         Ok(())
     }

@@ -162,7 +162,19 @@ fn write(column: &mut Vec<u8>, mut number: u64) {
 struct Numbers<'a>(&'a [u8]);
 
 impl Numbers<'_> {
+    /// Nearly all numbers have one byte or two.
+    #[inline]
     fn next(&mut self) -> Result<u64, Violation> {
+        let (number, rest) = match self.0 {
+            [low @ ..0x80, rest @ ..] => (u64::from(*low), rest),
+            [low, high @ ..0x80, rest @ ..] => (u64::from(*low & 0x7f) | u64::from(*high) << 7, rest),
+            _ => return self.next_long(),
+        };
+        self.0 = rest;
+        Ok(number)
+    }
+
+    fn next_long(&mut self) -> Result<u64, Violation> {
         let (mut number, mut shift) = (0, 0);
         loop {
             let (byte, rest) = self.0.split_first().ok_or(Violation::State("a column of the snapshot is too short"))?;
@@ -213,8 +225,8 @@ impl Columns<'_> {
     pub(super) fn read(&self, sizes: NodeSizes) -> Result<Rga, Violation> {
         let text = self.unpacked_text()?;
         let text = str::from_utf8(&text).map_err(|_| Violation::State("the text of the snapshot is not UTF-8"))?;
-        let (mut rest, is_ascii) = (text, text.is_ascii());
-        let mut builder = Builder::new(sizes);
+        let is_ascii = text.is_ascii();
+        let mut builder = Builder::new(sizes, self.lengths.len(), text);
         for (number, name) in (0..).zip(&self.names) {
             if builder.intern(name) != number {
                 return Err(Violation::State("a replica is named twice in the snapshot"));
@@ -231,17 +243,15 @@ impl Columns<'_> {
             if is_deleted && len > u64::from(u32::MAX) {
                 return Err(Violation::State("a run of the snapshot has too many tombstones"));
             }
-            let bytes = if is_deleted { Some(0) } else { bytes_of(rest, len, is_ascii) };
-            let (run, behind) = bytes
-                .and_then(|bytes| rest.split_at_checked(bytes))
-                .ok_or(Violation::State("the text of the snapshot is too short"))?;
-            builder.push(Key { lamport, replica }, len, run)?;
-            (end, rest) = (lamport + (len - 1), behind);
+            let bytes = if is_deleted { Some(0) } else { bytes_of(builder.rest(), len, is_ascii) };
+            let bytes = bytes.ok_or(Violation::State("the text of the snapshot is too short"))?;
+            builder.push(Key { lamport, replica }, len, bytes)?;
+            end = lamport + (len - 1);
         }
         if authors.left > 0 || !authors.numbers.0.is_empty() || !starts.0.is_empty() {
             return Err(Violation::State("the columns of the snapshot have different lengths"));
         }
-        if !rest.is_empty() {
+        if !builder.rest().is_empty() {
             return Err(Violation::State("the snapshot has text that belongs to no run"));
         }
         builder.finish()
@@ -266,7 +276,7 @@ impl Columns<'_> {
 fn bytes_of(text: &str, len: u64, is_ascii: bool) -> Option<usize> {
     let len = usize::try_from(len).ok()?;
     if is_ascii || len == 0 {
-        return Some(len);
+        return (len <= text.len()).then_some(len);
     }
     text.char_indices().nth(len - 1).map(|(at, last)| at + last.len_utf8())
 }

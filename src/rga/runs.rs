@@ -101,12 +101,18 @@ impl Rga {
     /// # Errors
     /// As there.
     pub fn from_runs_sized(runs: &[Run], sizes: NodeSizes) -> Result<Self, Violation> {
-        let mut builder = Builder::new(sizes);
+        let mut text = String::new();
+        for run in runs {
+            if let RunContent::Text(piece) = &run.content {
+                text.push_str(piece);
+            }
+        }
+        let mut builder = Builder::new(sizes, runs.len(), &text);
         for run in runs {
             let key = Key { lamport: run.id.lamport.0, replica: builder.intern(&run.id.replica) };
             match &run.content {
-                RunContent::Text(text) => builder.push(key, char_count(text) as u64, text)?,
-                RunContent::Deleted(len) => builder.push(key, u64::from(*len), "")?,
+                RunContent::Text(text) => builder.push(key, char_count(text) as u64, text.len())?,
+                RunContent::Deleted(len) => builder.push(key, u64::from(*len), 0)?,
             }
         }
         builder.finish()

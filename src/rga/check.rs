@@ -162,15 +162,15 @@ pub(super) struct Order {
 impl Order {
     /// Appends the elements from `key` up to the Lamport value `last`.
     pub(super) fn append(&mut self, key: Key, last: u64, names: &Names) -> Result<(), Violation> {
-        while let Some((first, last)) = self.nearest.pop() {
-            if names.precedes(first, key) {
+        while let Some((first, nearest)) = self.nearest.last_mut() {
+            if names.precedes(*first, key) {
+                self.nearest.pop();
                 continue;
             }
             // Some of this segment does not precede: its elements up to the new one's Lamport value.
-            let keeps_last = !names.precedes(Key { lamport: last.min(key.lamport), ..first }, key);
-            let last = last.min(if keeps_last { key.lamport } else { key.lamport - 1 });
-            ensure(last < key.lamport, "two elements stand in the wrong order")?;
-            self.nearest.push((first, last));
+            let keeps_last = !names.precedes(Key { lamport: key.lamport.min(*nearest), ..*first }, key);
+            *nearest = (*nearest).min(if keeps_last { key.lamport } else { key.lamport - 1 });
+            ensure(*nearest < key.lamport, "two elements stand in the wrong order")?;
             break;
         }
         self.nearest.push((key, last));

@@ -14,6 +14,7 @@ use crate::op::{Edit, Op};
 use crate::oplog::{DecodeError, Entry, decode_versioned, encode_versioned};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Digest, MessageId, Version};
+use crate::rga::{Columns, Rga};
 
 /// What the document keeps of one message that its client has not reported as answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -159,7 +160,20 @@ pub struct ContentState {
 }
 
 /// Version of the snapshot encoding, its first byte.
-const SNAPSHOT_FORMAT: u8 = 1;
+const SNAPSHOT_FORMAT: u8 = 2;
+
+/// The version before, which is still read: a [`ContentState`] with the sequence as a list of runs.
+const SNAPSHOT_FORMAT_OF_RUNS: u8 = 1;
+
+/// What stands behind the format byte, in postcard's encoding.
+#[derive(Serialize, Deserialize)]
+struct Snapshot<'a> {
+    /// The sequence.
+    #[serde(borrow)]
+    columns: Columns<'a>,
+    /// Everything else; its list of runs is empty.
+    rest: ContentState,
+}
 
 impl Content {
     /// Integrates the next entry of the log; adds what it did to the text to `deltas`.
@@ -215,10 +229,14 @@ impl Content {
 
     /// The content as plain data.
     pub fn state(&self) -> ContentState {
+        self.state_with(self.document.state())
+    }
+
+    fn state_with(&self, document: DocumentState) -> ContentState {
         let is_kept = |_: &ServerSeq| !mutated!(SnapshotWithoutWindow);
         let numbered = |key: &WindowKey| Some((key.clone(), self.window.number_of(key).filter(is_kept)?));
         ContentState {
-            document: self.document.state(),
+            document,
             head: self.head,
             highest: self.highest,
             epoch: self.epoch,
@@ -235,28 +253,45 @@ impl Content {
     /// [`Violation`] says why nothing can have this state.
     pub fn from_state(state: ContentState) -> Result<Self, Violation> {
         let document = Document::from_state(&state.document)?;
+        Self::from_parts(document, state)
+    }
+
+    /// The content with this document and everything else of `state`.
+    fn from_parts(document: Document, state: ContentState) -> Result<Self, Violation> {
+        debug_assert_eq!(document.check(), Ok(()));
         let mut window = Window::default();
         for (key, server_seq) in state.window {
             window.push(key, server_seq, usize::MAX);
         }
         let ContentState { head, highest, epoch, clients, terms, waiting_of, .. } = state;
         let content = Self { document, head, highest, epoch, clients, window, terms, waiting_of };
-        content.check()?;
+        content.check_account()?;
         Ok(content)
     }
 
     /// The content as the bytes of a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        encode_versioned(&self.state(), SNAPSHOT_FORMAT)
+        let rest = self.state_with(DocumentState { runs: Vec::new(), waiting: self.document.all_waiting() });
+        encode_versioned(&Snapshot { columns: self.document.rga().columns(), rest }, SNAPSHOT_FORMAT)
     }
 
-    /// Reads what [`Content::encode`] wrote.
+    /// Reads what [`Content::encode`] wrote, in this version of the program or an older one.
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong; nothing in the bytes can make it panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let state = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
-        Self::from_state(state).map_err(|violation| DecodeError::Broken(violation.to_string()))
+        let content = if bytes.first() == Some(&SNAPSHOT_FORMAT_OF_RUNS) {
+            Self::from_state(decode_versioned(bytes, SNAPSHOT_FORMAT_OF_RUNS)?)
+        } else {
+            let Snapshot { columns, rest } = decode_versioned(bytes, SNAPSHOT_FORMAT)?;
+            if !rest.document.runs.is_empty() {
+                return Err(DecodeError::Inconsistent("a list of runs stands beside the columns"));
+            }
+            Rga::from_columns(&columns)
+                .and_then(|rga| Document::from_sequence(rga, &rest.document.waiting))
+                .and_then(|document| Self::from_parts(document, rest))
+        };
+        content.map_err(|violation| DecodeError::Broken(violation.to_string()))
     }
 
     /// Checks the content itself.
@@ -265,6 +300,11 @@ impl Content {
     /// [`Violation`] names what does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.document.check()?;
+        self.check_account()
+    }
+
+    /// What must hold between the document and what is kept beside it.
+    fn check_account(&self) -> Result<(), Violation> {
         if self.document.highest() > self.highest {
             return Err(Violation::State("an element is above the document's highest lamport"));
         }
@@ -290,3 +330,6 @@ pub fn note_client(clients: &mut BTreeMap<ReplicaId, ClientRecord>, entry: &Entr
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

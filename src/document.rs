@@ -239,8 +239,12 @@ impl Document {
 
     /// The content as plain data.
     pub fn state(&self) -> DocumentState {
-        let waiting = self.waiting().cloned().chain(deletes(self.deleted_ahead()));
-        DocumentState { runs: self.rga.runs(), waiting: waiting.collect() }
+        DocumentState { runs: self.rga.runs(), waiting: self.all_waiting() }
+    }
+
+    /// Everything that waits, insertions and deletions, in a fixed order.
+    pub fn all_waiting(&self) -> Vec<Edit> {
+        self.waiting().cloned().chain(deletes(self.deleted_ahead())).collect()
     }
 
     /// Builds the content that [`Document::state`] described.
@@ -248,10 +252,17 @@ impl Document {
     /// # Errors
     /// [`Violation::State`] if the state contradicts itself, or something waits that need not.
     pub fn from_state(state: &DocumentState) -> Result<Self, Violation> {
-        let rga = Rga::from_runs(&state.runs)?;
+        Self::from_sequence(Rga::from_runs(&state.runs)?, &state.waiting)
+    }
+
+    /// The content whose sequence is this, and in which this waits.
+    ///
+    /// # Errors
+    /// [`Violation::State`] if something waits that need not.
+    pub fn from_sequence(rga: Rga, waiting: &[Edit]) -> Result<Self, Violation> {
         let mut document = Self { highest: rga.highest(), rga, ..Self::default() };
         let mut deltas = Vec::new();
-        for edit in &state.waiting {
+        for edit in waiting {
             let waits = match edit {
                 Edit::Insert { .. } => 1,
                 Edit::Delete { len, .. } => *len as usize,

@@ -90,11 +90,13 @@ const RECORD_FORMAT: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by another version of the program.
-    #[error("format {found} is not known to this program, which reads format {known}; a newer program may read it")]
+    #[error(
+        "format {found} is not known to this program, which reads formats up to {known}; a newer program may read it"
+    )]
     Format {
         /// What was found.
         found: u8,
-        /// What is known.
+        /// The newest that is known.
         known: u8,
     },
     /// No bytes at all.

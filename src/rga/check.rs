@@ -5,7 +5,7 @@ use crate::invariants::Violation;
 
 use super::Rga;
 use super::cursor::Cursor;
-use super::names::Key;
+use super::names::{Key, Names};
 use super::tree::NONE;
 
 fn ensure(holds: bool, what: &'static str) -> Result<(), Violation> {
@@ -145,24 +145,35 @@ impl Rga {
     /// Whether parents can be found that explain the order. An element's parent stands before it, is older, and all
     /// between them precede it in sibling order: so it can only be the nearest element on the left that does not
     /// precede it, and that one must be older. Inside a segment it always is.
-    pub(super) fn check_order(&self) -> Result<(), Violation> {
-        // What can still be the nearest: segments' beginnings, each weaker in sibling order than what is above it.
-        let mut nearest: Vec<(Key, u64)> = Vec::new();
-        for (segment, _) in self.segments() {
-            let key = segment.key();
-            while let Some((first, last)) = nearest.pop() {
-                if self.names.precedes(first, key) {
-                    continue;
-                }
-                // Some of this segment does not precede: its elements up to the new one's Lamport value.
-                let keeps_last = !self.names.precedes(Key { lamport: last.min(key.lamport), ..first }, key);
-                let last = last.min(if keeps_last { key.lamport } else { key.lamport - 1 });
-                ensure(last < key.lamport, "two elements stand in the wrong order")?;
-                nearest.push((first, last));
-                break;
+    fn check_order(&self) -> Result<(), Violation> {
+        let mut order = Order::default();
+        self.segments().try_for_each(|(segment, _)| order.append(segment.key(), segment.last().lamport, &self.names))
+    }
+}
+
+/// The rule of [`Rga::check_order`], on the way from left to right.
+#[derive(Default)]
+pub(super) struct Order {
+    /// What can still be the nearest: segments' beginnings and last Lamport values, each weaker in sibling order than what is
+    /// above it.
+    nearest: Vec<(Key, u64)>,
+}
+
+impl Order {
+    /// Appends the elements from `key` up to the Lamport value `last`.
+    pub(super) fn append(&mut self, key: Key, last: u64, names: &Names) -> Result<(), Violation> {
+        while let Some((first, nearest)) = self.nearest.last_mut() {
+            if names.precedes(*first, key) {
+                self.nearest.pop();
+                continue;
             }
-            nearest.push((key, segment.last().lamport));
+            // Some of this segment does not precede: its elements up to the new one's Lamport value.
+            let keeps_last = !names.precedes(Key { lamport: key.lamport.min(*nearest), ..*first }, key);
+            *nearest = (*nearest).min(if keeps_last { key.lamport } else { key.lamport - 1 });
+            ensure(*nearest < key.lamport, "two elements stand in the wrong order")?;
+            break;
         }
+        self.nearest.push((key, last));
         Ok(())
     }
 }

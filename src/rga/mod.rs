@@ -11,7 +11,9 @@
 //! the last edit was (`cursor`); `index` finds the leaf of an id; `names` gives replicas numbers. Everything is logarithmic in the number of segments. How the segments are cut
 //! and where they lie depends on history; equality, hash and [`Rga::runs`] do not.
 
+mod build;
 mod check;
+mod columns;
 mod cursor;
 mod edit;
 mod index;
@@ -31,6 +33,7 @@ use leaf::Segment;
 use names::{Key, Names};
 use tree::{Place, Tree};
 
+pub use columns::Columns;
 pub(crate) use edit::{char_count, within_clock};
 pub use runs::{Run, RunContent};
 pub use tree::NodeSizes;

@@ -56,6 +56,11 @@ impl Names {
         self.recent
     }
 
+    /// How many have a number.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
     pub(super) fn key(&self, id: &ElementId) -> Option<Key> {
         self.number(&id.replica).map(|replica| Key { lamport: id.lamport.0, replica })
     }

@@ -5,13 +5,13 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
+use crate::id::{ElementId, Lamport, ReplicaId};
 use crate::invariants::Violation;
 
-use super::edit::piece_len;
+use super::build::Builder;
+use super::edit::char_count;
 use super::leaf::Segment;
 use super::names::Key;
-use super::tree::Place;
 use super::{NodeSizes, Rga};
 
 /// What one maximal run of consecutive ids holds, in document order: see [`Rga::runs`].
@@ -101,49 +101,21 @@ impl Rga {
     /// # Errors
     /// As there.
     pub fn from_runs_sized(runs: &[Run], sizes: NodeSizes) -> Result<Self, Violation> {
-        let mut rga = Self::with_node_sizes(sizes);
-        let mut end = rga.tree.start();
+        let mut text = String::new();
         for run in runs {
-            end = rga.append(end, run)?;
-        }
-        if rga.tree.leaves.iter().all(|leaf| leaf.segments.is_empty()) {
-            rga.tree.leaves.clear();
-        }
-        rga.check_order()?;
-        Ok(rga)
-    }
-
-    fn append(&mut self, mut end: Place, run: &Run) -> Result<Place, Violation> {
-        let len = match &run.content {
-            RunContent::Text(text) => text.chars().count() as u64,
-            RunContent::Deleted(len) => u64::from(*len),
-        };
-        let first = run.id.lamport.0;
-        if len == 0 || run.id.is_root() {
-            return Err(Violation::State("an empty run, or one that starts at the root"));
-        }
-        if first > INTEGER_MAX || len - 1 > INTEGER_MAX - first {
-            return Err(Violation::State("an id beyond the largest"));
-        }
-        let mut key = Key { lamport: first, replica: self.names.intern(&run.id.replica) };
-        if self.key_extent(key, len) != (false, len) {
-            return Err(Violation::State("an id occurs twice"));
-        }
-        let mut rest = match &run.content {
-            RunContent::Text(text) => text.as_str(),
-            RunContent::Deleted(len) => {
-                let segment = Segment { lamport: first, replica: key.replica, len: *len, bytes: 0 };
-                return Ok(self.put(end, segment, "").1);
+            if let RunContent::Text(piece) = &run.content {
+                text.push_str(piece);
             }
-        };
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
-            let len = piece.chars().count() as u32;
-            let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes: piece.len() as u32 };
-            end = self.put(end, segment, piece).1;
-            (key, rest) = (segment.end(), behind);
         }
-        Ok(end)
+        let mut builder = Builder::new(sizes, runs.len(), &text);
+        for run in runs {
+            let key = Key { lamport: run.id.lamport.0, replica: builder.intern(&run.id.replica) };
+            match &run.content {
+                RunContent::Text(text) => builder.push(key, char_count(text) as u64, text.len())?,
+                RunContent::Deleted(len) => builder.push(key, u64::from(*len), 0)?,
+            }
+        }
+        builder.finish()
     }
 
     /// Feeds the physical structure to a hasher: how segments are cut, where they lie in the tree, how replicas are

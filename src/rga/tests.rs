@@ -1,5 +1,7 @@
 //! Examples, hostile input, and that `check` sees what is broken.
 
+mod bulk;
+
 use std::hash::Hasher;
 
 use super::names::Key;

@@ -268,6 +268,26 @@ impl Tree {
         self.height += 1;
     }
 
+    /// Makes the inner nodes over leaves that are linked but have none yet, of which there is at least one, and puts the
+    /// cursor before everything.
+    pub(super) fn raise(&mut self, names: &Names) {
+        let mut level: Vec<Child> = (0..self.leaves.len()).map(|leaf| self.leaf_as_child(leaf as u32, names)).collect();
+        while level.len() > 1 {
+            let nodes = level.len().div_ceil(usize::from(self.sizes.children_max));
+            let mut rest = level.as_slice();
+            let mut above = Vec::with_capacity(nodes);
+            for node in 0..nodes {
+                let (children, behind) = rest.split_at(rest.len().div_ceil(nodes - node));
+                let inner = self.push_inner(children.to_vec(), self.height);
+                above.push(self.inner_as_child(inner, names));
+                rest = behind;
+            }
+            (level, self.height) = (above, self.height + 1);
+        }
+        self.root = level[0].node;
+        self.enter(0, 0);
+    }
+
     /// Makes an inner node over children of `level`: 0 if they are leaves.
     fn push_inner(&mut self, children: Vec<Child>, level: u32) -> u32 {
         let inner = self.inners.len() as u32;

@@ -1,5 +1,7 @@
 //! What is measured: one row after the other, the contestants taking turns.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -29,6 +31,7 @@ pub enum Row {
     Idle,
     ManyIdle,
     NewClient,
+    Paper,
     ComeBack,
 }
 
@@ -53,7 +56,7 @@ pub const NOT_HELD: &str = "not held";
 pub const HIGHEST_TRIED: &str = "the highest tried";
 
 impl Row {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OneAtATime,
         Self::Hundred,
         Self::ThousandAt10,
@@ -62,6 +65,7 @@ impl Row {
         Self::Window,
         Self::LongWindow,
         Self::NewClient,
+        Self::Paper,
         Self::Idle,
         Self::ManyIdle,
         Self::ComeBack,
@@ -81,6 +85,7 @@ impl Row {
             Self::Idle => "idle",
             Self::ManyIdle => "many-idle",
             Self::NewClient => "new-client",
+            Self::Paper => "paper",
             Self::ComeBack => "come-back",
         }
     }
@@ -99,6 +104,7 @@ impl Row {
             Self::Idle => "memory",
             Self::ManyIdle => "memory, 10,000 idle connections",
             Self::NewClient => "a new client gets 20,000 characters",
+            Self::Paper => "a new client gets automerge-paper",
             Self::ComeBack => "1,000 clients come back at once",
         }
     }
@@ -112,6 +118,8 @@ impl Row {
             Self::LongWindow | Self::ManyIdle => !contestant.is_node(),
             // It has no document that anybody could get.
             Self::NewClient => contestant != Contestant::Broadcaster,
+            // Their histories are made of other operations.
+            Self::Paper => contestant.is_own(),
             // Without a document this is what connecting costs.
             Self::ComeBack => contestant.is_own() || contestant == Contestant::Broadcaster,
             _ => true,
@@ -158,6 +166,7 @@ impl Row {
             Self::Idle => idle(&server, 1, 1000).await,
             Self::ManyIdle => idle(&server, 100, 100).await,
             Self::NewClient => new_client(&server, &base).await,
+            Self::Paper => paper(&server, programs).await,
             Self::ComeBack => come_back(&server, &many).await,
         }
     }
@@ -172,8 +181,8 @@ fn load_note(outcome: &Outcome) -> &'static str {
 }
 
 fn cpu(outcome: &Outcome) -> [Figure; 2] {
-    let each = figure("the server's CPU time for each", outcome.server_cpu_us, "µs");
-    [each, figure("busy: the load", outcome.load_cores, "cores")]
+    let each = figure("server CPU for each operation", outcome.server_cpu_us, "µs");
+    [each, figure("share of its core that the load took", outcome.load_cores, "")]
 }
 
 async fn one_at_a_time(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
@@ -301,7 +310,6 @@ async fn idle(server: &Server, documents: usize, clients: usize) -> Result<Vec<F
 }
 
 async fn new_client(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
-    const CLIENTS: usize = 20;
     let load = Load {
         clients: 1,
         window: 64,
@@ -314,10 +322,31 @@ async fn new_client(server: &Server, load: &Load) -> Result<Vec<Figure>, String>
     if !outcome.is_whole() {
         return Err(format!("{} lost: {:?}", outcome.lost, outcome.reasons));
     }
+    newcomers(server, "new-0", load.clients).await
+}
+
+/// A recorded history of 259,778 patches, typed in by the program that is there for it.
+async fn paper(server: &Server, programs: &Programs) -> Result<Vec<Figure>, String> {
+    let history = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/traces/automerge-paper.json.gz");
+    let mut replay = Command::new(&programs.engine);
+    replay.args(["replay", "--quiet", "--window", "256", "--doc", "paper", "--url"]);
+    replay.arg(format!("ws://{}/ws", server.address)).arg(history).stdout(Stdio::null());
+    let status = replay.status().map_err(|error| error.to_string())?;
+    if !status.success() {
+        return Err(format!("the history cannot be typed: {status}"));
+    }
+    // What was encoded for the last one who joined is kept for two seconds.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    newcomers(server, "paper", 0).await
+}
+
+/// How long clients take that join one after the other, from the first packet until they have the document's last byte.
+async fn newcomers(server: &Server, document: &str, first: usize) -> Result<Vec<Figure>, String> {
+    const CLIENTS: usize = 20;
     let (mut took, mut peers) = (Vec::new(), Vec::new());
     for index in 0..CLIENTS {
         let begun = Instant::now();
-        peers.push(Peer::join(server, "new-0", 1 + index, None).await?);
+        peers.push(Peer::join(server, document, first + index, None).await?);
         took.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     let first = took[0];

@@ -48,7 +48,7 @@ const GOALS: &[(Row, Contestant, &str, Asks)] = &[
     (Row::LongWindow, Contestant::Memory, "last 2,000", Asks::AtLeastOf("first 2,000", 1.0)),
     (Row::LongWindow, Contestant::Embedded, "last 2,000", Asks::AtLeastOf("first 2,000", 1.0)),
     (Row::ManyIdle, Contestant::Embedded, "each connection", Asks::AtMost(20.0)),
-    (Row::NewClient, Contestant::Embedded, "the first", Asks::AtMost(10.0)),
+    (Row::Paper, Contestant::Embedded, "the first", Asks::AtMost(10.0)),
     (Row::ComeBack, Contestant::Embedded, "all in sync", Asks::AtMost(1000.0)),
 ];
 

@@ -85,9 +85,13 @@ impl ShareDb {
     }
 
     fn operation(&mut self, read: &Read<'_>, heard: &mut Heard) -> Result<(), String> {
-        self.version = read.v + 1;
         let writer: usize =
             read.src.strip_prefix("bench-").and_then(|index| index.parse().ok()).ok_or("not a writer")?;
+        // What an own operation was transformed past is sent along with its answer, and once more by the subscription.
+        if writer != self.index && read.v < self.version {
+            return Ok(());
+        }
+        self.version = self.version.max(read.v + 1);
         if read.create.is_some() || (writer == self.index && self.sent.is_empty()) {
             heard.has_joined = true;
             return Ok(());

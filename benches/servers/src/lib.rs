@@ -7,6 +7,7 @@
 pub mod broadcaster;
 pub mod contestant;
 pub mod load;
+pub mod machine;
 pub mod pacer;
 pub mod peer;
 pub mod rows;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use servers::contestant::{Contestant, Programs, move_to_second_core, npm};
+use servers::machine;
 use servers::rows::Row;
 use servers::table::{Measured, Results};
 use tokio::task::LocalSet;
@@ -79,7 +80,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     move_to_second_core().map_err(|error| format!("two cores are needed: {error}"))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let mut results = Results::default();
+    let (mut results, load) = (Results::default(), machine::load());
     for row in rows {
         for contestant in contestants.iter().copied().filter(|contestant| row.is_for(*contestant)) {
             eprintln!("{}: {}", row.name(), contestant.name());
@@ -96,6 +97,12 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
             results.measured.push(Measured { row: row.name(), contestant: contestant.name(), figures, failed });
         }
     }
+    let seconds = arguments.seconds;
+    println!(
+        "Measured on {}, {seconds} s a load, at load {load} when it began and {} at its end.\n",
+        machine::described(),
+        machine::load()
+    );
     println!("{}\n\n{}", results.table(), results.goals());
     if let Some(path) = &arguments.json {
         let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;

@@ -17,6 +17,7 @@ const HOLDS_MS: f64 = 100.0;
 /// The first rate that is tried.
 const RATE_FIRST: f64 = 10_000.0;
 const RATE_MAX: f64 = 640_000.0;
+const RATE_MIN: f64 = 100.0;
 
 /// The rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +212,7 @@ fn report(outcome: &Outcome) {
     }
 }
 
-/// Doubles the rate until it is not held, then halves the distance three times.
+/// Doubles the rate until it is not held, or halves it until it is, then halves the distance three times.
 async fn highest(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
     let mut tries = 0;
     let mut attempt = async |rate: f64| {
@@ -227,28 +228,22 @@ async fn highest(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
     };
     let (mut low, mut high) = (None, None);
     let mut rate = RATE_FIRST;
-    while high.is_none() && rate <= RATE_MAX {
+    while (RATE_MIN..=RATE_MAX).contains(&rate) && (low.is_none() || high.is_none()) {
         match attempt(rate).await? {
-            (true, outcome) => {
-                low = Some((rate, outcome));
-                rate *= 2.0;
-            }
-            (false, _) if low.is_none() && rate > 100.0 => rate /= 2.0,
+            (true, outcome) => low = Some((rate, outcome)),
             (false, _) => high = Some(rate),
         }
-        // It came from above.
-        if low.is_some() && rate < RATE_FIRST {
-            break;
-        }
+        rate *= if low.is_some() { 2.0 } else { 0.5 };
     }
     let Some((mut rate, mut best)) = low else { return Err("no rate is held".to_owned()) };
-    let is_highest = high.is_none() && rate * 2.0 > RATE_MAX;
-    let mut failed = high.unwrap_or(rate * 2.0);
-    for _ in 0..if is_highest { 0 } else { 3 } {
-        let middle = f64::midpoint(rate, failed);
-        match attempt(middle).await? {
-            (true, outcome) => (rate, best) = (middle, outcome),
-            (false, _) => failed = middle,
+    let is_highest = high.is_none();
+    if let Some(mut failed) = high {
+        for _ in 0..3 {
+            let middle = f64::midpoint(rate, failed);
+            match attempt(middle).await? {
+                (true, outcome) => (rate, best) = (middle, outcome),
+                (false, _) => failed = middle,
+            }
         }
     }
     // What stopped it may have been the load.

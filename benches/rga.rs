@@ -1,14 +1,14 @@
 //! The sequence CRDT on real editing histories, and how it scales. What the figures mean: docs/benchmarks.md.
 #![allow(missing_docs, clippy::unwrap_used)] // A benchmark may panic.
 
-use std::path::Path;
+mod typing;
 
-use collab_engine::cli::trace::Trace;
 use collab_engine::document::Document;
-use collab_engine::id::{ElementId, ReplicaId};
+use collab_engine::id::ElementId;
 use collab_engine::op::{Edit, Op};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
+use typing::{author, history, operations, type_all};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -19,51 +19,17 @@ fn main() {
     divan::main();
 }
 
-fn trace(name: &str) -> Trace {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/traces").join(format!("{name}.json.gz"));
-    Trace::read(&path).unwrap()
-}
-
-/// Makes and integrates the operations of a history as its author does; `made` sees each of them.
-fn replay(trace: &Trace, mut made: impl FnMut(Op)) -> Document {
-    let author = ReplicaId::new("0123456789abcdef");
-    let mut document = Document::new();
-    let mut deltas = Vec::new();
-    let mut integrate = |document: &mut Document, op: Op| {
-        document.integrate(&op, &mut deltas);
-        deltas.clear();
-        made(op);
-    };
-    for patch in trace.patches() {
-        if patch.deleted > 0 {
-            let op = document.local_delete(patch.position, patch.deleted).unwrap();
-            integrate(&mut document, op);
-        }
-        if !patch.inserted.is_empty() {
-            let insert = document.local_insert(patch.position, &patch.inserted, &author).unwrap();
-            integrate(&mut document, Op::Edit(insert));
-        }
-    }
-    document
-}
-
-fn operations(trace: &Trace) -> Vec<Op> {
-    let mut ops = Vec::new();
-    replay(trace, |op| ops.push(op));
-    ops
-}
-
-/// The edits of the author: find the place, make the operation, integrate it.
+/// The edits of the author.
 #[divan::bench(args = TRACES, sample_count = 10, sample_size = 1)]
 fn local(bencher: Bencher<'_, '_>, name: &str) {
-    let trace = trace(name);
-    bencher.counter(ItemsCount::new(trace.patches().count())).bench_local(|| replay(black_box(&trace), drop));
+    let trace = history(name);
+    bencher.counter(ItemsCount::new(trace.patches().count())).bench_local(|| type_all(black_box(&trace), drop));
 }
 
 /// The same operations, one per keystroke, as everybody else integrates them.
 #[divan::bench(args = TRACES, sample_count = 10, sample_size = 1)]
 fn remote(bencher: Bencher<'_, '_>, name: &str) {
-    let ops = operations(&trace(name));
+    let ops = operations(name);
     bencher.counter(ItemsCount::new(ops.len())).bench_local(|| {
         let mut document = Document::new();
         let mut deltas = Vec::new();
@@ -78,14 +44,14 @@ fn remote(bencher: Bencher<'_, '_>, name: &str) {
 /// The whole document out of its state: what it holds then is `max alloc`.
 #[divan::bench(args = TRACES, sample_count = 10, sample_size = 1)]
 fn open(bencher: Bencher<'_, '_>, name: &str) {
-    let state = replay(&trace(name), drop).state();
+    let state = type_all(&history(name), drop).state();
     bencher.bench_local(|| Document::from_state(black_box(&state)).unwrap());
 }
 
 /// The heap that a document holds after its history: `max alloc` of a copy.
 #[divan::bench(args = TRACES, sample_count = 10, sample_size = 1)]
 fn copy(bencher: Bencher<'_, '_>, name: &str) {
-    let document = replay(&trace(name), drop);
+    let document = type_all(&history(name), drop);
     bencher.bench_local(|| black_box(&document).clone());
 }
 
@@ -103,7 +69,7 @@ const EDITS: usize = 1_000;
 
 /// One character in or, one time in three, out, anywhere.
 fn edit_anywhere(document: &mut Document, edits: usize, numbers: &mut Numbers) {
-    let author = ReplicaId::new("0123456789abcdef");
+    let author = author();
     let mut deltas = Vec::new();
     for _ in 0..edits {
         let len = document.rga().len();
@@ -130,7 +96,7 @@ fn random_edits(bencher: Bencher<'_, '_>, edits_before: usize) {
 }
 
 fn siblings(lamports: impl Iterator<Item = u64>) -> Document {
-    let author = ReplicaId::new("0123456789abcdef");
+    let author = author();
     let mut document = Document::new();
     let mut deltas = Vec::new();
     for lamport in lamports {

@@ -77,16 +77,7 @@ pub(crate) async fn connect(server: &Server, doc: &DocId, index: usize) -> Socke
     let stream = TcpStream::connect(server.address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut socket, _) = client_async(format!("ws://{}/ws", server.address), stream).await.unwrap();
-    let v2 = HelloV2 {
-        secret: format!("secret-{index}-0123456789abcdef"),
-        attempt: 1,
-        term: None,
-        answered: 0,
-        epoch: Epoch(0),
-        resync: false,
-        replaces: None,
-        token: None,
-    };
+    let v2 = HelloV2::new(format!("secret-{index}-0123456789abcdef"), 1);
     let hello = Hello { doc: doc.clone(), client: name(index), last_seen: ServerSeq(0), v2: Some(v2) };
     socket.send(Message::text(encode_client(&ClientMessage::Hello(hello)))).await.unwrap();
     socket

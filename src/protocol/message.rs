@@ -86,6 +86,22 @@ pub struct HelloV2 {
     pub token: Option<String>,
 }
 
+impl HelloV2 {
+    /// That of somebody who has seen nothing and wants nothing in particular.
+    pub fn new(secret: impl Into<String>, attempt: u64) -> Self {
+        Self {
+            secret: secret.into(),
+            attempt,
+            term: None,
+            answered: 0,
+            epoch: Epoch(0),
+            resync: false,
+            replaces: None,
+            token: None,
+        }
+    }
+}
+
 /// The old identity in a rekeying `hello`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Replaces {

@@ -100,6 +100,12 @@ pub(crate) const STEPS: &[Step] = &[
         work: &[cargo("build --locked --workspace --release"), Work::Task(shipped::server_is_plain)],
     },
     Step {
+        name: "instructions",
+        claim: "the hot paths of the core take no more instructions than recorded",
+        is_gate: false,
+        work: &[with(Need::Gungraun, "bench --locked --bench instructions")],
+    },
+    Step {
         name: "simulate",
         claim: "in simulations of whole servers nothing that anybody saw is lost, and a seed gives the same twice",
         is_gate: false,

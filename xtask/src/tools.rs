@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::client;
+use crate::packages;
 
 /// Another version may judge otherwise: it is pinned, like the toolchain.
 const CARGO_DENY: &str = "0.20.2";
 /// Builds the fuzz targets.
 const CARGO_FUZZ: &str = "0.13.2";
+
+/// Counts instructions; the version is that of the library, in Cargo.toml.
+const GUNGRAUN: &str = "0.20.0";
 
 /// What a step needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(crate) enum Need {
     CargoDeny,
     /// cargo-fuzz in the pinned version, and a nightly compiler.
     CargoFuzz,
+    /// Cargo, with valgrind and the runner of the benchmarks that count instructions.
+    Gungraun,
     /// npm, with the packages that the client is built with.
     Npm,
     /// The same, and a Chromium, named to the command by `CHROMIUM`.
@@ -32,7 +38,7 @@ impl Need {
     /// What one would type, from the root of the repository.
     pub(crate) fn program(self) -> &'static str {
         match self {
-            Self::Cargo | Self::Component { .. } => "cargo",
+            Self::Cargo | Self::Component { .. } | Self::Gungraun => "cargo",
             Self::CargoDeny => "cargo-deny",
             Self::CargoFuzz => "cargo-fuzz",
             Self::Npm | Self::Chromium => "npm --prefix client",
@@ -61,6 +67,7 @@ pub(crate) fn provide(need: Need, root: &Path) -> Result<Program, String> {
         Need::Component { name, subcommand } => provide_component(name, subcommand, root),
         Need::CargoDeny => provide_pinned("cargo-deny", CARGO_DENY, &["--version"], root),
         Need::CargoFuzz => provide_cargo_fuzz(root),
+        Need::Gungraun => provide_gungraun(root),
         Need::Npm => client::provide_npm(root),
         Need::Chromium => client::provide_chromium(root),
     }
@@ -106,6 +113,20 @@ fn provide_pinned(name: &str, version: &str, asked: &[&str], root: &Path) -> Res
     };
     built.map_err(missing)?;
     if is_pinned(&ours) { Ok(ours) } else { Err(missing("what was built is another version".to_owned())) }
+}
+
+/// Cargo, told where the runner is.
+fn provide_gungraun(root: &Path) -> Result<Program, String> {
+    if Program::named("valgrind").answers(&["--version"]).is_none() {
+        let installed = packages::update(root).and_then(|()| packages::install(&["valgrind"], root));
+        installed.map_err(|reason| {
+            format!("there is no valgrind ({reason}); install it (on Debian: apt-get install valgrind)")
+        })?;
+    }
+    let runner = provide_pinned("gungraun-runner", GUNGRAUN, &["--version"], root)?;
+    // The developer's own is found by the search path.
+    let env = Path::new(&runner.path).is_absolute().then_some(("GUNGRAUN_RUNNER", runner.path));
+    Ok(Program { env, ..Program::cargo() })
 }
 
 /// cargo-fuzz, to be run by a nightly compiler: only that knows how to count branches for libFuzzer.

@@ -240,16 +240,7 @@ fn ins(parent: (u64, &str), own: (u64, &str), text: &str) -> Edit {
 }
 
 fn hello(client: &str, attempt: u64, secret: &str, change: impl FnOnce(&mut Hello, &mut HelloV2)) -> ClientMessage {
-    let mut v2 = HelloV2 {
-        secret: secret.to_owned(),
-        attempt,
-        term: None,
-        answered: 0,
-        epoch: Epoch(0),
-        resync: false,
-        replaces: None,
-        token: None,
-    };
+    let mut v2 = HelloV2::new(secret, attempt);
     let mut hello = Hello { doc: doc(), client: ReplicaId::new(client), last_seen: ServerSeq(0), v2: None };
     change(&mut hello, &mut v2);
     ClientMessage::Hello(Hello { v2: Some(v2), ..hello })

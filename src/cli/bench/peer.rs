@@ -162,16 +162,7 @@ async fn connect(url: &str, doc: &DocId, index: usize, protocol: u8) -> Result<S
     let connected = timeout(PATIENCE, connect_async_with_config(url, None, true)).await;
     let connected = connected.map_err(|_| "the server does not answer".to_owned())?;
     let (mut socket, _) = connected.map_err(|error| format!("cannot connect to {url}: {error}"))?;
-    let v2 = (protocol == 2).then(|| HelloV2 {
-        secret: format!("secret-{index}-0123456789abcdef"),
-        attempt: 1,
-        term: None,
-        answered: 0,
-        epoch: Epoch(0),
-        resync: false,
-        replaces: None,
-        token: None,
-    });
+    let v2 = (protocol == 2).then(|| HelloV2::new(format!("secret-{index}-0123456789abcdef"), 1));
     let hello = Hello { doc: doc.clone(), client: name(index), last_seen: ServerSeq(0), v2 };
     let sent = socket.send(Message::text(encode_client(&ClientMessage::Hello(hello)))).await;
     sent.map_err(|error| error.to_string())?;

@@ -24,16 +24,7 @@ fn hello(v2: HelloV2, last_seen: u64) -> ClientMessage {
 }
 
 fn bare() -> HelloV2 {
-    HelloV2 {
-        secret: SECRET.to_owned(),
-        attempt: 1,
-        term: None,
-        answered: 0,
-        epoch: Epoch(0),
-        resync: false,
-        replaces: None,
-        token: None,
-    }
+    HelloV2::new(SECRET, 1)
 }
 
 fn op(op: Op) -> ClientMessage {

@@ -174,16 +174,7 @@ impl Shell {
     /// The `hello` of a fresh version 2 client.
     fn hello(&mut self, name: &str) -> Hello {
         self.attempts += 1;
-        let v2 = HelloV2 {
-            secret: secret_of(name),
-            attempt: self.attempts,
-            term: None,
-            answered: 0,
-            epoch: Epoch(0),
-            resync: false,
-            replaces: None,
-            token: None,
-        };
+        let v2 = HelloV2::new(secret_of(name), self.attempts);
         Hello { doc: doc(), client: ReplicaId::new(name), last_seen: ServerSeq(0), v2: Some(v2) }
     }
 

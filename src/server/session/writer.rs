@@ -166,7 +166,7 @@ impl Writer {
                 self.places.push_back(place);
             }
             (ToWriter::Refuse { after, error, close }, Some(feed)) => {
-                feed.refuse(after, error.map(|error| *error), close)
+                feed.refuse(after, error.map(|error| *error), close);
             }
             (ToWriter::Refuse { after, error, close }, None) => {
                 self.feed = Some(Feed::refused(self.doc.clone(), after, error.map(|error| *error), close));

@@ -97,12 +97,13 @@ impl Description {
     }
 }
 
-/// What a session's writer is told.
+/// What a session's writer is told. What is large is boxed: a channel holds places for 32 of these from its beginning, and
+/// every idle session has one.
 #[derive(Debug)]
 pub(super) enum ToWriter {
-    Join(Plan),
-    Answer { after: ServerSeq, message: ServerMessage, place: Option<OwnedSemaphorePermit> },
-    Refuse { after: ServerSeq, error: Option<ServerMessage>, close: Close },
+    Join(Box<Plan>),
+    Answer { after: ServerSeq, message: Box<ServerMessage>, place: Option<OwnedSemaphorePermit> },
+    Refuse { after: ServerSeq, error: Option<Box<ServerMessage>>, close: Close },
     Discard { after: ServerSeq },
 }
 

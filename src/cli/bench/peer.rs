@@ -192,7 +192,7 @@ pub(super) async fn visit(url: &str, doc: &DocId, index: usize, protocol: u8) ->
         let frame = text(&mut socket).await?;
         let read = Read::of(&frame)?;
         // A state may come in parts, of which only the last completes it.
-        if read.kind != "resync" || read.part + 1 >= read.parts {
+        if read.kind != "resync" || read.part >= read.parts {
             has = read.server_seq;
         }
     }

@@ -17,14 +17,14 @@ impl Document {
         match output {
             Output::Append(entry) => self.collect(&entry),
             Output::Publish(entry) => self.published.push(Encoded::new(self.state.doc().clone(), entry)),
-            Output::Join { session, plan } => self.tell(session, ToWriter::Join(plan)),
+            Output::Join { session, plan } => self.tell(session, ToWriter::Join(Box::new(plan))),
             Output::Answer { session, after, message } => {
                 let place = self.place.take();
-                self.tell(session, ToWriter::Answer { after, message, place });
+                self.tell(session, ToWriter::Answer { after, message: Box::new(message), place });
             }
             Output::Refuse { session, after, error, close } => {
                 self.context.metrics.refused(close.reason);
-                self.tell(session, ToWriter::Refuse { after, error, close });
+                self.tell(session, ToWriter::Refuse { after, error: error.map(Box::new), close });
             }
             Output::Close { session, close } => {
                 if let Some(link) = self.links.get(&session) {

@@ -160,14 +160,16 @@ impl Writer {
 
     fn take(&mut self, message: ToWriter) {
         match (message, &mut self.feed) {
-            (ToWriter::Join(plan), _) => self.feed = Some(Feed::joined(plan)),
+            (ToWriter::Join(plan), _) => self.feed = Some(Feed::joined(*plan)),
             (ToWriter::Answer { after, message, place }, Some(feed)) => {
-                feed.answer(after, message);
+                feed.answer(after, *message);
                 self.places.push_back(place);
             }
-            (ToWriter::Refuse { after, error, close }, Some(feed)) => feed.refuse(after, error, close),
+            (ToWriter::Refuse { after, error, close }, Some(feed)) => {
+                feed.refuse(after, error.map(|error| *error), close);
+            }
             (ToWriter::Refuse { after, error, close }, None) => {
-                self.feed = Some(Feed::refused(self.doc.clone(), after, error, close));
+                self.feed = Some(Feed::refused(self.doc.clone(), after, error.map(|error| *error), close));
             }
             (ToWriter::Discard { after }, Some(feed)) => feed.discard(after),
             // Nothing is said to a session, or taken back from one, that has not joined.

@@ -72,7 +72,7 @@ fn remote_from_json(texts: Vec<String>) -> Document {
 
 // A snapshot becomes a document again.
 #[library_benchmark]
-#[bench::automerge_paper(args = ("automerge-paper"), setup = snapshot, config = recorded(63_500_000))]
+#[bench::automerge_paper(args = ("automerge-paper"), setup = snapshot, config = recorded(8_930_000))]
 fn load(bytes: Vec<u8>) -> Content {
     Content::decode(&bytes).unwrap()
 }

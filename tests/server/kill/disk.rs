@@ -85,13 +85,7 @@ impl Disk {
         let (files, in_doubt) = self.replayed(seed);
         files.crash();
         self.content = Content::of(&files);
-        for entry in fs::read_dir(&self.root).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
-        }
-        let real = |path: &Path| self.root.join(path.strip_prefix("/").unwrap());
-        self.content.dirs.iter().for_each(|dir| fs::create_dir(real(dir)).unwrap());
-        self.content.files.iter().for_each(|(path, bytes)| fs::write(real(path), bytes).unwrap());
+        self.content.write_to(&self.root);
         // A process that was killed at once has not begun one.
         let _ = fs::remove_file(&self.journal);
         in_doubt
@@ -103,6 +97,9 @@ impl Disk {
         let whole: usize = notes(&journal).iter().map(|note| NOTE_HEAD + note.bytes.len()).sum();
         // The process may have been killed in the middle of a note.
         fs::write(&self.journal, &journal[..whole]).unwrap();
+        // Or between what it did and the note of it: then it was killed a moment earlier. Else the next process would
+        // meet files that no note has made.
+        Content::of(&self.replayed(0).0).write_to(&self.root);
     }
 
     /// Nobody writes any more, and the power stays: what was written down is what is there.
@@ -146,6 +143,17 @@ impl Content {
             }
         }
         content
+    }
+
+    /// In place of all that is there.
+    fn write_to(&self, root: &Path) {
+        for entry in fs::read_dir(root).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+        let real = |path: &Path| root.join(path.strip_prefix("/").unwrap());
+        self.dirs.iter().for_each(|dir| fs::create_dir(real(dir)).unwrap());
+        self.files.iter().for_each(|(path, bytes)| fs::write(real(path), bytes).unwrap());
     }
 
     /// Durably.
@@ -257,4 +265,13 @@ fn opened(files: &SimFiles, path: PathBuf, flags: u64) -> Open {
     let is_there = files.content(&path).is_some();
     let mode = if flags & 2 != 0 || (flags & 1 != 0 && !is_there) { Mode::Create } else { Mode::Update };
     Open::File(files.open(&path, mode).unwrap())
+}
+
+#[test]
+fn what_was_done_without_a_note_was_not_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::new(dir.path());
+    fs::write(disk.root().join("made, then killed before the note"), b"").unwrap();
+    disk.keep_power();
+    assert_eq!(fs::read_dir(disk.root()).unwrap().count(), 0);
 }

@@ -122,11 +122,14 @@ async fn a_long_life_loses_and_keeps_nothing() {
     }
     let after = server.alone(before.files).await;
     let traces = server.stop();
+    if let Some(folder) = std::env::var_os("COLLAB_SOAK_OUT") {
+        plot::write(&PathBuf::from(folder), &samples);
+    }
+    // After an hour this takes minutes, too.
+    let bytes: u64 = traces.iter().map(|trace| std::fs::metadata(trace).unwrap().len()).sum();
+    eprintln!("everybody agrees; {} traces of {} MB are to be explained", traces.len(), bytes / 1_000_000);
     let explained = traced::explained(&traces).counts;
     assert!(explained.confirmed > 0);
     println!("{} frames={} confirmed={}", counts.line(), explained.frames, explained.confirmed);
     println!("{}", Sample::line(&before, &samples, &after));
-    if let Some(folder) = std::env::var_os("COLLAB_SOAK_OUT") {
-        plot::write(&PathBuf::from(folder), &samples);
-    }
 }

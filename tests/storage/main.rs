@@ -6,6 +6,7 @@ mod damage;
 mod embedded;
 mod faults;
 mod model;
+mod overlap;
 mod sim;
 mod suite;
 

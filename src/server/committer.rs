@@ -63,8 +63,14 @@ pub(super) fn spawn(
     let (sender, jobs) = mpsc::channel(documents_max);
     let (is_healthy, health) = watch::channel(true);
     let committer = Committer { host: Arc::clone(host), store, metrics, jobs, is_healthy, observer };
-    let end = host.dedicate("committer", Box::pin(committer.run()))?;
-    Ok((sender, health, end))
+    if committer.store.waits() {
+        let end = host.dedicate("committer", Box::pin(committer.run()))?;
+        return Ok((sender, health, end));
+    }
+    // Among the documents' tasks: two changes of threads for each group would cost more than all that it does.
+    let running = tokio::spawn(committer.run());
+    // If it panicked, that has been said where it did.
+    Ok((sender, health, Box::pin(async move { _ = running.await })))
 }
 
 impl Committer {

@@ -1,11 +1,12 @@
 //! The two things that the server asks of a network, so that another than the kernel's TCP can take its place.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Where connections come from.
@@ -72,7 +73,17 @@ impl Wire for TcpStream {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::try_read(self, buffer)
+        // A short read has taken all there was. Saying so at once spares the next attempt, which would find nothing;
+        // whatever comes later makes the stream ready anew (epoll(7), edge-triggered, question 9).
+        let (mut short, length) = (None, buffer.len());
+        let read = self.try_io(Interest::READABLE, || match (&*SockRef::from(self)).read(buffer)? {
+            read if 0 < read && read < length => {
+                short = Some(read);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => Ok(read),
+        });
+        short.map_or(read, Ok)
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -88,6 +88,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn waits(&self) -> bool {
+        false
+    }
+
     fn load(&self, doc: &DocId) -> Result<Loaded, StoreError> {
         let state = self.state();
         let Some(doc) = state.docs.get(doc) else { return Ok(Loaded::default()) };

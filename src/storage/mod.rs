@@ -78,6 +78,12 @@ pub enum Appended {
 
 /// Keeps logs and snapshots of documents. One thread appends and syncs; any thread may do the rest meanwhile.
 pub trait Store: Send + Sync {
+    /// Whether appending and syncing wait for anything, a disk for instance. They are called on a thread of their own
+    /// then.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// Reads what is durable of a document; one that does not exist is [`Loaded::default`].
     ///
     /// # Errors

@@ -48,7 +48,9 @@ const LAYERS: &[(&str, Work)] = &[
 
 /// Prints the table.
 pub(crate) fn run(root: &Path) -> ExitCode {
-    match Coverage::new(root).and_then(|coverage| coverage.table()) {
+    // The compiler notes down absolute paths.
+    let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()));
+    match root.and_then(|root| Coverage::new(&root)?.table()) {
         Ok(table) => {
             println!("\n{table}");
             ExitCode::SUCCESS
@@ -134,6 +136,9 @@ impl<'a> Coverage<'a> {
         let all = reached.iter().filter(|(name, _)| !name.ends_with("tests")).map(|(_, lines)| lines);
         let all = all.fold(Lines::default(), |all, lines| all.with(&lines.present()));
         let together = reached.iter().fold(Lines::default(), |all, (_, lines)| all.with(lines));
+        if all == Lines::default() {
+            return Err("what llvm-cov says names no line of the engine".to_owned());
+        }
         reached.push(("all of them", together));
         Ok(shown(&all, &reached))
     }

@@ -1,15 +1,16 @@
 //! The half of a session that speaks: carries out what its [`Feed`] says, in that order.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
-use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
+use futures_util::{FutureExt, SinkExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::{debug, error};
 
 use super::{Parts, Pulse, Surroundings, close_message};
@@ -48,6 +49,9 @@ pub(super) struct Writer {
     ending: Arc<Ending>,
     pulse: Arc<Pulse>,
     was_pinged: bool,
+    /// Rings when the peer may have been silent for too long. It is moved only when it would ring too late: whoever has
+    /// spoken meanwhile is found out then.
+    alarm: Pin<Box<Sleep>>,
     /// `None` until the session has joined, or was refused.
     feed: Option<Feed>,
     /// The head of the ring when the feed was last asked.
@@ -77,6 +81,7 @@ impl Writer {
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
             was_pinged: false,
+            alarm: Box::pin(sleep(surroundings.context.config.timeouts.ping)),
             feed: None,
             asked_at: ServerSeq(0),
             places: VecDeque::new(),
@@ -103,13 +108,13 @@ impl Writer {
 
     async fn until_end(&mut self) -> End {
         let (ending, context) = (Arc::clone(&self.ending), Arc::clone(&self.context));
-        let shutdown = context.reached(Stage::Sessions);
-        tokio::pin!(shutdown);
+        let (ended, shutdown) = (ending.ended(), context.reached(Stage::Sessions));
+        tokio::pin!(ended, shutdown);
         loop {
             // An end breaks off whatever is being written: who does not read must not delay it.
             tokio::select! {
                 biased;
-                end = ending.ended() => return end,
+                end = &mut ended => return end,
                 () = &mut shutdown => return End::Close(SHUTDOWN),
                 turn = self.turn() => match turn {
                     Ok(()) => {}
@@ -131,13 +136,20 @@ impl Writer {
     /// Sends everything there is, then waits until there may be more.
     async fn turn(&mut self) -> Result<(), End> {
         while self.speak().await? {}
-        let next_ping = self.next_ping();
+        let next_ping = Instant::now() + self.next_ping();
+        if next_ping < self.alarm.deadline() {
+            self.alarm.as_mut().reset(next_ping);
+        }
         tokio::select! {
             message = self.from_document.recv() => self.take(message.ok_or(End::Close(LEFT))?),
             // The ring is ours too, so its bell is never gone.
             _ = self.bell.changed(), if self.feed.is_some() => {}
             () = self.context.hooks.granted(self.session) => {}
-            () = sleep(next_ping) => self.ping().await?,
+            () = &mut self.alarm => {
+                self.ping().await?;
+                let next_ping = Instant::now() + self.next_ping();
+                self.alarm.as_mut().reset(next_ping);
+            }
         }
         Ok(())
     }
@@ -384,6 +396,10 @@ async fn with_progress(
     send: impl Future<Output = Result<(), axum::Error>>,
 ) -> Result<(), End> {
     tokio::pin!(send);
+    // Nearly all of them go through at once, without a look at the clock.
+    if let Some(sent) = send.as_mut().now_or_never() {
+        return sent.map_err(|_| End::Gone);
+    }
     let mut written = gauge.written();
     loop {
         tokio::select! {

@@ -94,9 +94,7 @@ impl Subject {
     #[must_use]
     pub fn panels(self) -> &'static [Panel] {
         match self {
-            Self::Latency => {
-                &[Panel { figure: "p50", title: "p50, ms" }, Panel { figure: "p99", title: "99th percentile, ms" }]
-            }
+            Self::Latency => &[Panel { figure: "p50", title: "p50, ms" }, Panel { figure: "p99", title: "p99, ms" }],
             Self::Throughput => &[Panel { figure: "rate", title: "operations/s" }],
             Self::Length => &[
                 Panel { figure: "cpu", title: "server CPU for each operation, µs" },
@@ -140,6 +138,12 @@ impl Subject {
     pub fn file(self) -> String {
         format!("servers-{}.jsonl", self.name())
     }
+}
+
+/// A contestant's name in a picture, which is seen without the text around it.
+#[must_use]
+pub fn caption(contestant: Contestant) -> String {
+    contestant.title().replace("this", "collab-engine")
 }
 
 /// The figures of one contestant at one place.
@@ -253,7 +257,7 @@ impl Record {
             let curves = self.series.iter().filter(|series| series.figure == panel.figure);
             let curve = |series: &Series| {
                 let (first, last) = ends(series)?;
-                let name = Contestant::named(&series.contestant)?.title();
+                let name = caption(Contestant::named(&series.contestant)?);
                 (first.at < last.at).then(|| format!("{name} {}", remark(&first, &last)))
             };
             curves.filter_map(curve).collect::<Vec<_>>().join("; ")
@@ -327,8 +331,8 @@ mod tests {
         assert_eq!(
             remarks,
             [
-                "Last by first, server CPU for each operation, µs: this, durable 1.50.",
-                "Last by first, p50, ms: this, durable 1.50.",
+                "Last by first, server CPU for each operation, µs: collab-engine, durable 1.50.",
+                "Last by first, p50, ms: collab-engine, durable 1.50.",
             ]
         );
         let idle = |at, value| Measured {
@@ -337,7 +341,7 @@ mod tests {
             figures: vec![figure("memory", value, "MiB")],
         };
         let series = series(Subject::Memory, &[idle(100, 10.0), idle(1124, 20.0)]);
-        let record = Record { series, ..record };
+        let record = Record { series, ..record() };
         assert_eq!(record.remarks(Subject::Memory), ["Each further connection, kB: bare broadcaster 10.2."]);
         assert_eq!(record.remarks(Subject::Throughput), Vec::<String>::new());
     }

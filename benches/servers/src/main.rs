@@ -187,7 +187,7 @@ fn chart(subject: Subject, taking_part: &[Contestant], programs: &Programs, runt
         }
     }
     let circumstances = format!(
-        "{seconds} s a load, at load {load} when it began and {} at its end, its own load included.",
+        "Server on one core, load on another, {seconds} s a load; the machine's load was {load} when it began and {} at its end.",
         machine::load()
     );
     let head = Head { measured: machine::described(), circumstances };

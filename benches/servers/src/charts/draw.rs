@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::axis::Axis;
-use super::{Panel, Record, Series, Subject};
+use super::{Panel, Record, Scale, Series, Subject, caption};
 use crate::contestant::Contestant;
 use crate::rows::{LOAD_FULL, NOT_HELD};
 
@@ -105,17 +105,21 @@ fn legend(area: &Area<'_>, record: &Record) -> Result<(), String> {
         shown.push(contestant);
         let style = colour(contestant);
         area.draw(&Rectangle::new([(at, middle - 2), (at + DASH, middle + 1)], style.filled())).map_err(words)?;
-        write(area, contestant.title(), (at + DASH + 6, middle - 8), 16, DARK)?;
-        // Letters of this size are eight wide at most, but for a few.
-        at += DASH + 6 + 8 * contestant.title().len() as i32 + MARGIN;
+        let name = caption(contestant);
+        write(area, &name, (at + DASH + 6, middle - 8), 16, DARK)?;
+        // Letters of this size are seven wide on average.
+        at += DASH + 6 + 7 * name.len() as i32 + MARGIN;
     }
     Ok(())
 }
 
 fn draw_panel(area: &Area<'_>, subject: Subject, panel: Panel, record: &Record) -> Result<(), String> {
     let curves: Vec<&Series> = record.series.iter().filter(|series| series.figure == panel.figure).collect();
-    let values: Vec<f64> = curves.iter().flat_map(|series| &series.points).map(|point| point.value).collect();
     let [scale_across, scale_up] = subject.scales();
+    // Where ratios are read off, the same height is the same value in all panels.
+    let is_shared = |series: &&Series| scale_up == Scale::Logarithmic || series.figure == panel.figure;
+    let values = record.series.iter().filter(is_shared).flat_map(|series| &series.points);
+    let values: Vec<f64> = values.map(|point| point.value).collect();
     let (across, up) = (Axis::across(scale_across, subject.places()), Axis::up(scale_up, &values));
     let mut builder = ChartBuilder::on(area);
     builder.margin_left(8).margin_right(24).margin_top(8).margin_bottom(8);
@@ -187,7 +191,7 @@ mod tests {
                     let points = line.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
                     assert_eq!(points.split_whitespace().count(), subject.places().len(), "{line}");
                 }
-                assert!(svg.contains(contestant.title()), "{contestant:?}");
+                assert!(svg.contains(&caption(*contestant)), "{contestant:?}");
             }
         }
     }
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn what_is_written_names_axes_units_day_and_machine() {
         let svg = draw(Subject::Latency, &record(Subject::Latency)).unwrap();
-        for text in ["p50, ms", "99th percentile, ms", "clients", "1,000", "a day &lt;ago&gt;", "2 s a load"] {
+        for text in ["p50, ms", "p99, ms", "clients", "1,000", "a day &lt;ago&gt;", "2 s a load"] {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         assert!(!svg.contains("Hollow"));

@@ -65,9 +65,16 @@ enum Write {
 struct NameChange {
     removed: Option<PathBuf>,
     linked: Option<(PathBuf, usize)>,
+    /// Made durable by a sync that failed. It is kept in its place among the others, since what was before it and is not
+    /// durable must not come after it.
+    is_durable: bool,
 }
 
 impl NameChange {
+    fn new(removed: Option<PathBuf>, linked: Option<(PathBuf, usize)>) -> Self {
+        Self { removed, linked, is_durable: false }
+    }
+
     fn is_in(&self, dir: &Path) -> bool {
         let named = self.linked.as_ref().map(|(path, _)| path).or(self.removed.as_ref());
         named.and_then(|path| path.parent()) == Some(dir)
@@ -233,7 +240,7 @@ impl SimFiles {
         }
         let mut names = std::mem::take(&mut state.durable_names);
         for change in std::mem::take(&mut state.renamings) {
-            if state.random(2) == 0 {
+            if state.random(2) == 0 || change.is_durable {
                 change.apply(&mut names);
             }
         }
@@ -316,7 +323,7 @@ impl Files for SimFiles {
                 state.nodes.push(Node::default());
                 let node = state.nodes.len() - 1;
                 state.names.insert(path.to_path_buf(), node);
-                state.renamings.push(NameChange { removed: None, linked: Some((path.to_path_buf(), node)) });
+                state.renamings.push(NameChange::new(None, Some((path.to_path_buf(), node))));
                 node
             }
         };
@@ -328,7 +335,7 @@ impl Files for SimFiles {
         let fault = state.strike()?;
         let node = state.names.get(from).copied().ok_or_else(not_found)?;
         if state.happens(fault) {
-            let change = NameChange { removed: Some(from.to_path_buf()), linked: Some((to.to_path_buf(), node)) };
+            let change = NameChange::new(Some(from.to_path_buf()), Some((to.to_path_buf(), node)));
             change.clone().apply(&mut state.names);
             state.renamings.push(change);
         }
@@ -340,7 +347,7 @@ impl Files for SimFiles {
         let fault = state.strike()?;
         if state.happens(fault) {
             state.names.remove(path).ok_or_else(not_found)?;
-            state.renamings.push(NameChange { removed: Some(path.to_path_buf()), linked: None });
+            state.renamings.push(NameChange::new(Some(path.to_path_buf()), None));
         }
         result_of(fault)
     }
@@ -360,14 +367,16 @@ impl Files for SimFiles {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let fault = state.strike()?;
-        let (here, elsewhere) = state.renamings.iter().cloned().partition(|change| change.is_in(path));
-        for change in Vec::from_iter::<Vec<_>>(here) {
+        let mut changes = std::mem::take(&mut state.renamings);
+        for change in changes.iter_mut().filter(|change| change.is_in(path)) {
             if fault.is_none() || state.random(2) == 0 {
-                change.apply(&mut state.durable_names);
+                change.clone().apply(&mut state.durable_names);
+                change.is_durable = true;
             }
         }
+        changes.retain(|change| fault.is_some() || !change.is_in(path));
+        state.renamings = changes;
         result_of(fault)?;
-        state.renamings = elsewhere;
         let below: Vec<PathBuf> = state.dirs.iter().filter(|dir| dir.parent() == Some(path)).cloned().collect();
         state.durable_dirs.extend(below);
         Ok(())

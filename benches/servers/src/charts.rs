@@ -235,18 +235,23 @@ impl Record {
         Self::parse(&text).map_err(|error| failed(&error))
     }
 
-    /// Puts the figures and the picture into a folder.
+    /// Puts the figures into a folder.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub fn write(&self, subject: Subject, folder: &Path) -> Result<(), String> {
+        let lines = self.to_lines().map_err(|error| error.to_string())?;
+        put(&folder.join(subject.file()), &lines)
+    }
+
+    /// Puts the picture into a folder.
     ///
     /// # Errors
     ///
     /// If it cannot be drawn or written.
-    pub fn write(&self, subject: Subject, folder: &Path) -> Result<(), String> {
-        let lines = self.to_lines().map_err(|error| error.to_string())?;
-        for (name, text) in [(subject.file(), lines), (subject.picture(), draw::draw(subject, self)?)] {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-        Ok(())
+    pub fn draw(&self, subject: Subject, folder: &Path) -> Result<(), String> {
+        put(&folder.join(subject.picture()), &draw::draw(subject, self)?)
     }
 
     /// What the curves come to, in words.
@@ -283,6 +288,10 @@ impl Record {
         };
         remarks.into_iter().flatten().collect()
     }
+}
+
+fn put(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ fn draw(arguments: &Charts) -> Result<(), String> {
     let out = arguments.out.clone().unwrap_or_else(|| root().join("docs/img"));
     let subjects = if arguments.only.is_empty() { Subject::ALL.to_vec() } else { arguments.only.clone() };
     if arguments.draw_only {
-        return subjects.into_iter().try_for_each(|subject| Record::read(subject, &out)?.write(subject, &out));
+        return subjects.into_iter().try_for_each(|subject| Record::read(subject, &out)?.draw(subject, &out));
     }
     std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let chosen = |one: &Contestant| arguments.contestants.is_empty() || arguments.contestants.contains(one);
@@ -162,6 +162,7 @@ fn draw(arguments: &Charts) -> Result<(), String> {
     for subject in subjects {
         let record = chart(subject, &taking_part, &programs, &runtime, arguments.seconds);
         record.write(subject, &out)?;
+        record.draw(subject, &out)?;
         record.remarks(subject).iter().for_each(|remark| println!("{}: {remark}", subject.name()));
     }
     Ok(())

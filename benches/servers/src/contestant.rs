@@ -65,6 +65,12 @@ impl Contestant {
         }
     }
 
+    /// Who has this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|contestant| contestant.name() == name)
+    }
+
     /// As the head of a column.
     #[must_use]
     pub fn title(self) -> &'static str {

@@ -5,6 +5,7 @@
 //! due, whether or not it could be sent then.
 
 pub mod broadcaster;
+pub mod charts;
 pub mod contestant;
 pub mod load;
 pub mod machine;

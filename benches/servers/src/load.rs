@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::contestant::{Server, Used};
 use crate::pacer::Timer;
 use crate::peer::{Peer, Pen, Phase, Room, Tally};
+use crate::speech::Speech;
 
 /// Clients that join at the same time.
 const JOINING_MAX: usize = 32;
@@ -79,12 +80,26 @@ impl Outcome {
     }
 }
 
+/// What the client of a document says, by the document's name and its own place there.
+pub type Speaks<'a> = &'a dyn Fn(&str, usize) -> Box<dyn Speech>;
+
 /// Clients of new documents: documents one behind the other.
 ///
 /// # Errors
 ///
 /// If one of them cannot join.
 pub async fn join(server: &Server, prefix: &str, documents: usize, clients: usize) -> Result<Vec<Peer>, String> {
+    let protocol = server.contestant.protocol();
+    join_as(server, prefix, documents, clients, &|document, index| protocol.client(document, index, None)).await
+}
+
+async fn join_as(
+    server: &Server,
+    prefix: &str,
+    documents: usize,
+    clients: usize,
+    speaks: Speaks<'_>,
+) -> Result<Vec<Peer>, String> {
     // The first of each document goes ahead: with some protocols it makes the document.
     let first = (0..documents).map(|document| (document, 0));
     let others = (0..documents).flat_map(|document| (1..clients).map(move |index| (document, index)));
@@ -92,7 +107,7 @@ pub async fn join(server: &Server, prefix: &str, documents: usize, clients: usiz
     for part in [first.collect::<Vec<_>>(), others.collect()] {
         let joining = stream::iter(part).map(async |(document, index)| {
             let name = format!("{prefix}-{document}");
-            let peer = Peer::join(server, &name, index, None).await?;
+            let peer = Peer::join_as(server, index, speaks(&name, index)).await?;
             Ok::<_, String>(((document, index), peer))
         });
         peers.extend(joining.buffered(JOINING_MAX).try_collect::<Vec<_>>().await?);
@@ -107,7 +122,22 @@ pub async fn join(server: &Server, prefix: &str, documents: usize, clients: usiz
 ///
 /// If a client cannot join.
 pub async fn run(server: &Server, prefix: &str, load: &Load) -> Result<(Outcome, Vec<Peer>), String> {
-    let peers = join(server, prefix, load.documents, load.clients).await?;
+    let protocol = server.contestant.protocol();
+    run_as(server, prefix, load, &|document, index| protocol.client(document, index, None)).await
+}
+
+/// The same with clients who say something else.
+///
+/// # Errors
+///
+/// If a client cannot join.
+pub async fn run_as(
+    server: &Server,
+    prefix: &str,
+    load: &Load,
+    speaks: Speaks<'_>,
+) -> Result<(Outcome, Vec<Peer>), String> {
+    let peers = join_as(server, prefix, load.documents, load.clients, speaks).await?;
     let tally = Rc::new(Tally::default());
     if matches!(load.pace, Pace::Count(_)) {
         *tally.moments.borrow_mut() = Some(Vec::new());

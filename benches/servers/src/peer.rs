@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::contestant::Server;
-use crate::speech::{Back, Heard, Protocol, Speech};
+use crate::speech::{Back, Heard, Speech};
 
 /// Small enough for ten thousand connections.
 const READ_BUFFER_BYTES: usize = 4 << 10;
@@ -149,19 +149,20 @@ impl Peer {
     ///
     /// If that does not work.
     pub async fn join(server: &Server, document: &str, index: usize, back: Option<Back>) -> Result<Self, String> {
-        let protocol = server.contestant.protocol();
-        let joined = tokio::time::timeout(PATIENCE, Self::join_in_time(server, protocol, document, index, back)).await;
+        Self::join_as(server, index, server.contestant.protocol().client(document, index, back)).await
+    }
+
+    /// The same as somebody who says something else.
+    ///
+    /// # Errors
+    ///
+    /// If that does not work.
+    pub async fn join_as(server: &Server, index: usize, speech: Box<dyn Speech>) -> Result<Self, String> {
+        let joined = tokio::time::timeout(PATIENCE, Self::join_in_time(server, index, speech)).await;
         joined.map_err(|_| "the server does not answer".to_owned())?
     }
 
-    async fn join_in_time(
-        server: &Server,
-        protocol: Protocol,
-        document: &str,
-        index: usize,
-        back: Option<Back>,
-    ) -> Result<Self, String> {
-        let mut speech = protocol.client(document, index, back);
+    async fn join_in_time(server: &Server, index: usize, mut speech: Box<dyn Speech>) -> Result<Self, String> {
         let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);

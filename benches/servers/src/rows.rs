@@ -46,7 +46,7 @@ pub struct Figure {
     pub note: &'static str,
 }
 
-fn figure(name: &'static str, value: f64, unit: &'static str) -> Figure {
+pub(crate) fn figure(name: &'static str, value: f64, unit: &'static str) -> Figure {
     Figure { name, value, unit, note: "" }
 }
 
@@ -173,7 +173,7 @@ impl Row {
     }
 }
 
-fn load_note(outcome: &Outcome) -> &'static str {
+pub(crate) fn load_note(outcome: &Outcome) -> &'static str {
     match outcome {
         _ if !outcome.is_whole() => NOT_HELD,
         _ if outcome.load_cores > 0.95 => LOAD_FULL,
@@ -206,7 +206,7 @@ async fn steady(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-fn report(outcome: &Outcome) {
+pub(crate) fn report(outcome: &Outcome) {
     if !outcome.is_whole() {
         eprintln!("  {} lost, {} closed: {:?}", outcome.lost, outcome.closed, outcome.reasons);
     }

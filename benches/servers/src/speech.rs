@@ -89,4 +89,16 @@ impl Protocol {
     }
 }
 
+/// A client of this project's server who pastes so many characters with each operation, and types none.
+#[must_use]
+pub fn paster(document: &str, characters: u64) -> Box<dyn Speech> {
+    Box::new(collab::Collab::paster(document, characters))
+}
+
+/// A client of this project's server who types in the middle of what [`paster`] pasted, so many characters in all.
+#[must_use]
+pub fn typist(document: &str, index: usize, pasted: u64) -> Box<dyn Speech> {
+    Box::new(collab::Collab::typist(document, index, pasted))
+}
+
 pub use collab::Back;

@@ -49,11 +49,26 @@ fn name(index: usize) -> ReplicaId {
     ReplicaId::new(&format!("bench-{index}-0123456789abcdef"))
 }
 
-/// Types characters, one behind the other.
+/// Who pasted what was in a document before anybody typed.
+fn paster() -> ReplicaId {
+    ReplicaId::new("bench-0-fedcba9876543210")
+}
+
+/// What a writer's operations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hand {
+    /// One character behind the other, the first in the middle of so many that were pasted.
+    Types { pasted: u64 },
+    /// So many characters in front of all others, so that no two operations become one run.
+    Pastes { characters: u64 },
+}
+
+/// Makes the operations of one client.
 #[derive(Debug)]
 pub(super) struct Writer {
     doc: DocId,
     client: ReplicaId,
+    hand: Hand,
     /// Own operations up to this number are answered.
     pub(super) answered: u64,
     pub(super) seen: u64,
@@ -61,12 +76,26 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(document: &str, index: usize) -> Self {
+        Self::with_hand(document, name(index), Hand::Types { pasted: 0 })
+    }
+
+    fn with_hand(document: &str, client: ReplicaId, hand: Hand) -> Self {
         let doc = DocId::parse(document).expect("the names of documents are this program's own");
-        Self { doc, client: name(index), answered: 0, seen: 0 }
+        Self { doc, client, hand, answered: 0, seen: 0 }
+    }
+
+    fn insert(&self, number: u64) -> Edit {
+        let (parent, lamport, characters) = match self.hand {
+            Hand::Types { pasted: 0 } if number == 1 => (ElementId::root(), 1, 1),
+            Hand::Types { pasted } if number == 1 => (ElementId::new(pasted.div_ceil(2), &paster()), pasted + 1, 1),
+            Hand::Types { pasted } => (ElementId::new(pasted + number - 1, &self.client), pasted + number, 1),
+            Hand::Pastes { characters } => (ElementId::root(), (number - 1) * characters + 1, characters),
+        };
+        let text = "x".repeat(characters as usize).as_str().into();
+        Edit::Insert { parent, id: ElementId::new(lamport, &self.client), text }
     }
 
     pub(super) fn message(&self, number: u64) -> Message {
-        let parent = if number == 1 { ElementId::root() } else { ElementId::new(number - 1, &self.client) };
         let message = OpMessage {
             doc: self.doc.clone(),
             client: self.client.clone(),
@@ -74,7 +103,7 @@ impl Writer {
             answered: self.answered,
             epoch: Epoch(0),
             seen: ServerSeq(self.seen),
-            op: Op::Edit(Edit::Insert { parent, id: ElementId::new(number, &self.client), text: "x".into() }),
+            op: Op::Edit(self.insert(number)),
         };
         Message::text(encode_client(&ClientMessage::Op(message)))
     }
@@ -97,15 +126,27 @@ impl Collab {
         Self { index, writer, came_back, head: None }
     }
 
+    pub(super) fn typist(document: &str, index: usize, pasted: u64) -> Self {
+        let writer = Writer::with_hand(document, name(index), Hand::Types { pasted });
+        Self { index, writer, came_back: None, head: None }
+    }
+
+    pub(super) fn paster(document: &str, characters: u64) -> Self {
+        let writer = Writer::with_hand(document, paster(), Hand::Pastes { characters });
+        Self { index: 0, writer, came_back: None, head: None }
+    }
+
     fn echo(&mut self, frame: &[u8], heard: &mut Heard) -> Option<()> {
         let field = |name: &[u8]| number_behind(frame, memmem::find(frame, name)? + name.len());
-        let writer = field(b"\"origin_client_id\":\"bench-")? as usize;
+        let origin = memmem::find(frame, b"\"origin_client_id\":\"").map(|at| &frame[at + 20..])?;
+        let writer = number_behind(origin, b"bench-".len())? as usize;
         let number = field(b"\"client_msg_id\":")?;
         self.writer.seen = field(b"\"server_seq\":")?;
         if let Some(at) = memmem::find(frame, b"\"term\":\"") {
             heard.term = std::str::from_utf8(frame.get(at + 8..at + 40)?).ok().and_then(Term::parse);
         }
-        if writer == self.index {
+        // By the whole name: who typed has the place of somebody who pasted.
+        if origin.starts_with(self.writer.client.as_str().as_bytes()) {
             self.writer.answered = number;
             heard.answered = Some(number);
         }
@@ -169,5 +210,45 @@ impl Speech for Collab {
 
     fn say(&mut self, numbers: RangeInclusive<u64>) -> Message {
         self.writer.message(*numbers.start())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parent, id and length of an insertion.
+    fn insertion(writer: &Writer, number: u64) -> (String, String, usize) {
+        let Edit::Insert { parent, id, text } = writer.insert(number) else { panic!("writers only insert") };
+        (format!("{parent:?}"), format!("{id:?}"), text.chars().count())
+    }
+
+    #[test]
+    fn typing_goes_on_behind_itself_in_the_middle_of_what_was_pasted() {
+        let place = |lamport, client: &ReplicaId| format!("{:?}", ElementId::new(lamport, client));
+        let root = format!("{:?}", ElementId::root());
+        let paster = Collab::paster("doc", 100).writer;
+        let own = &paster.client;
+        assert_eq!(insertion(&paster, 1), (root.clone(), place(1, own), 100));
+        assert_eq!(insertion(&paster, 2), (root.clone(), place(101, own), 100));
+        let typist = Collab::typist("doc", 0, 200).writer;
+        assert_eq!(insertion(&typist, 1), (place(100, own), place(201, &typist.client), 1));
+        assert_eq!(insertion(&typist, 2), (place(201, &typist.client), place(202, &typist.client), 1));
+        let first = Writer::new("doc", 0);
+        assert_eq!(insertion(&first, 1), (root, place(1, &first.client), 1));
+        assert_eq!(insertion(&first, 2), (place(1, &first.client), place(2, &first.client), 1));
+    }
+
+    #[test]
+    fn what_somebody_else_pasted_is_no_answer_to_typing() {
+        let echo = r#"{"type":"op_echo","server_seq":7,"origin_client_id":"NAME","client_msg_id":7}"#;
+        let answered = |name: &ReplicaId| {
+            let (mut typist, mut heard) = (Collab::typist("doc", 0, 100), Heard::default());
+            typist.hear(&Message::text(echo.replace("NAME", name.as_str())), &mut heard).unwrap();
+            assert_eq!(heard.operations, [Operations { writer: 0, numbers: 7..=7 }]);
+            (heard.answered, typist.writer.answered)
+        };
+        assert_eq!(answered(&paster()), (None, 0));
+        assert_eq!(answered(&name(0)), (Some(7), 7));
     }
 }

@@ -107,7 +107,7 @@ pub enum Place {
 pub fn edits(place: Place, mut len: usize, count: usize, agents: usize, numbers: &mut Numbers) -> Vec<Step> {
     let (mut agent, mut position) = (0, 0);
     let step = |edit: usize| {
-        if place == Place::Anywhere || edit % BURST == 0 {
+        if place == Place::Anywhere || edit.is_multiple_of(BURST) {
             (agent, position) = (numbers.below(agents), numbers.below(len + 1));
         }
         if place == Place::Anywhere && edit % 2 == 1 {

@@ -261,7 +261,7 @@ function addressOf(url: string | URL): string {
   address.hash = "";
   if (address.protocol === "http:") address.protocol = "ws:";
   if (address.protocol === "https:") address.protocol = "wss:";
-  if (!["ws:", "wss:"].includes(address.protocol)) throw new TypeError(`${address.href} is not a WebSocket's address`);
+  if (!/^wss?:$/.test(address.protocol)) throw new TypeError(`${address.href} is no WebSocket's address`);
   return address.href;
 }
 

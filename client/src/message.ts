@@ -42,6 +42,14 @@ export type ClientMessage = Hello | OpMessage | Sync;
 /** Where the server keeps what it calls durable: on its disk, or in memory until it stops. */
 export type Durability = "disk" | "memory";
 
+/** Limits of a server; what it does not name is no lower than what clients make by themselves. */
+export interface Limits {
+  readonly message_bytes_max?: number;
+  readonly op_count_max?: number;
+  readonly batch_edits_max?: number;
+  readonly inflight_max: number;
+}
+
 /** Answers `hello`. Without `protocol` it is of version 1, and the rest is not there to be read. */
 export interface HelloAck {
   readonly type: "hello_ack";
@@ -54,7 +62,8 @@ export interface HelloAck {
     readonly last: number;
     readonly replaced_last?: number;
     readonly follows: "nothing" | "replay" | "resync";
-    readonly inflight_max: number;
+    /** Those that a client keeps to (LIM-2). */
+    readonly limits: Limits;
   };
 }
 

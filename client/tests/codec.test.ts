@@ -60,7 +60,15 @@ describe("a message of the server", () => {
         type: "hello_ack",
         doc_id: "d",
         server_seq: 5,
-        v2: { term: TERM, epoch: 0, durability: "disk", last: 3, replaced_last: 2, follows: "replay", inflight_max: 7 },
+        v2: {
+          term: TERM,
+          epoch: 0,
+          durability: "disk",
+          last: 3,
+          replaced_last: 2,
+          follows: "replay",
+          limits: { message_bytes_max: 1, lamport_jump_max: 2 ** 53 - 1, inflight_max: 7 },
+        },
       },
     ],
     [
@@ -70,7 +78,7 @@ describe("a message of the server", () => {
         type: "hello_ack",
         doc_id: "d",
         server_seq: 0,
-        v2: { epoch: 0, durability: "disk", last: 3, follows: "replay", inflight_max: 256 },
+        v2: { epoch: 0, durability: "disk", last: 3, follows: "replay", limits: { inflight_max: 256 } },
       },
     ],
     [

@@ -17,7 +17,14 @@ test("after a restart what follows a refused insertion goes where that one went,
   replica.step({ type: "start" });
   replica.step({ type: "opened", fresh: { client: "new", secret: "secret of new" } });
   const at = { doc_id: "notes", server_seq: 3, term: "0".repeat(32) } as const;
-  const v2 = { term: at.term, epoch: 0, durability: "disk", last: 0, replaced_last: 0, inflight_max: 9 } as const;
+  const v2 = {
+    term: at.term,
+    epoch: 0,
+    durability: "disk",
+    last: 0,
+    replaced_last: 0,
+    limits: { inflight_max: 9 },
+  } as const;
   const { doc_id, server_seq } = at;
   replica.step({
     type: "message",

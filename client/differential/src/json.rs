@@ -124,7 +124,7 @@ pub fn server_message(message: &ServerMessage) -> Value {
                     "durability": v2.durability,
                     "last": v2.last,
                     "follows": v2.follows,
-                    "inflight_max": v2.limits.inflight_max,
+                    "limits": {"inflight_max": v2.limits.inflight_max},
                 });
                 put(&mut written["v2"], "term", v2.term.map(|term| term.to_string()));
                 put(&mut written["v2"], "replaced_last", v2.replaced_last);

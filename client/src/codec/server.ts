@@ -3,16 +3,16 @@
 import { deletion, opCount } from "../edit.ts";
 import { INTEGER_MAX } from "../id.ts";
 import { type Json, parse, refuse } from "../json.ts";
-import type { Echo, HelloAck, ResyncText, Run, ServerMessage } from "../message.ts";
+import type { Echo, HelloAck, Limits, ResyncText, Run, ServerMessage } from "../message.ts";
 import { type Edit, type ElementId, type Op, type Retire, ROOT } from "../op.ts";
 import { scalarCount } from "../text.ts";
 
 /** Most bytes of a message: the default `message_bytes_max`, and what an echo says around an operation. */
 const BYTES_MAX = 2 ** 20 + 1024;
 const U32_MAX = 2 ** 32 - 1;
-const SMALL_LIMITS =
-  "message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes bytes_per_second messages_per_second answers";
-const LARGE_LIMITS = "lamport_jump document_elements";
+/** The limits that there are; only the first two may be above 32 bits. */
+const LIMITS =
+  "lamport_jump document_elements message_bytes name_bytes op_count batch_edits inflight waiting_per_client waiting_per_document v1_window v1_expand v1_replay replay terms ring_entries ring_bytes bytes_per_second messages_per_second answers";
 
 type Fields = ReadonlyMap<string, Json>;
 
@@ -117,12 +117,15 @@ function helloAck(fields: Fields, doc_id: string, server_seq: number): HelloAck 
   if (!fields.has("protocol")) return ack;
   integer(fields.get("protocol"), 2, 2);
   for (const feature of array(fields.get("features"))) string(feature);
-  const limits = object(fields.get("limits"));
-  const check = (names: string, max: number) => {
-    for (const name of names.split(" ")) optional(limits, `${name}_max`, (json) => integer(json, 0, max));
-  };
-  check(SMALL_LIMITS, U32_MAX);
-  check(LARGE_LIMITS, INTEGER_MAX);
+  const named = object(fields.get("limits"));
+  const limits: Limits = { inflight_max: 256 };
+  for (const [at, name] of LIMITS.split(" ").entries()) {
+    const most = at < 2 ? INTEGER_MAX : U32_MAX;
+    Object.assign(
+      limits,
+      optional(named, `${name}_max`, (json) => integer(json, 0, most)),
+    );
+  }
   const v2 = {
     ...termOf(fields, server_seq),
     epoch: integer(fields.get("epoch")),
@@ -130,7 +133,7 @@ function helloAck(fields: Fields, doc_id: string, server_seq: number): HelloAck 
     last: integer(fields.get("last")),
     ...optional(fields, "replaced_last", integer),
     follows: oneOf(fields.get("follows"), "nothing", "replay", "resync"),
-    inflight_max: limits.has("inflight_max") ? integer(limits.get("inflight_max")) : 256,
+    limits,
   };
   return { ...ack, v2 };
 }

@@ -21,9 +21,9 @@ export type { Pending };
 
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
-/** Most characters that a local operation inserts or deletes: more become several operations. */
+/** Most characters that a local operation inserts or deletes, or fewer if the server says so: more become several operations. */
 const LOCAL_RUN_MAX = 32_768;
-/** Most edits of a local batch: deletions of more runs become several operations. */
+/** Most edits of a local batch, or fewer if the server says so: deletions of more runs become several operations. */
 const LOCAL_BATCH_MAX = 1000;
 /** The close code by which a newer connection of the same client takes over. */
 const TAKEN_OVER = 4001;
@@ -54,6 +54,8 @@ export class Replica {
   /** The last message number sent on this connection; infinite when only the connection's end is awaited. */
   #sent = 0;
   #inflightMax = 1;
+  #runMax = LOCAL_RUN_MAX;
+  #batchMax = LOCAL_BATCH_MAX;
   #wantsResync = false;
   /** The parts so far of a resync that is under way. */
   #parts: Resync[] = [];
@@ -273,7 +275,7 @@ export class Replica {
     if (text === "" || !isWellFormed(text) || !this.#document.rga.isPosition(at))
       return this.#tell({ type: "invalid_edit" });
     for (let start = 0; start < text.length; ) {
-      const chunk = text.slice(start, start + unitCount(text.slice(start, start + 2 * LOCAL_RUN_MAX), LOCAL_RUN_MAX));
+      const chunk = text.slice(start, start + unitCount(text.slice(start, start + 2 * this.#runMax), this.#runMax));
       const insert = this.#document.localInsert(this.#own.clock, at + start, chunk, this.#identity.client);
       if (insert) this.#local(insert);
       else this.#tell({ type: "invalid_edit" });
@@ -286,17 +288,17 @@ export class Replica {
     const edits = this.#document.localDelete(at, len);
     if (edits.length === 0) this.#tell({ type: "invalid_edit" });
     let part: Edit[] = [];
-    let room = LOCAL_RUN_MAX;
+    let room = this.#runMax;
     for (const { id, len = 1 } of edits)
       for (let done = 0; done < len; ) {
         const taken = Math.min(len - done, room);
         part.push(deletion(plus(id, done), taken));
         done += taken;
         room -= taken;
-        if (room > 0 && part.length < LOCAL_BATCH_MAX) continue;
+        if (room > 0 && part.length < this.#batchMax) continue;
         this.#local(oneOrBatch(part));
         part = [];
-        room = LOCAL_RUN_MAX;
+        room = this.#runMax;
       }
     if (part.length > 0) this.#local(oneOrBatch(part));
     this.#pump();
@@ -415,7 +417,12 @@ export class Replica {
       return this.#giveUp();
     }
     this.#durability = v2.durability;
-    this.#inflightMax = Math.max(v2.inflight_max, 1);
+    const { message_bytes_max = 2 ** 20, op_count_max, batch_edits_max, inflight_max } = v2.limits;
+    const most = (usual: number, limit = usual) => Math.max(Math.min(usual, limit), 1);
+    this.#inflightMax = Math.max(inflight_max, 1);
+    // A character takes up to 6 bytes in a message, an edit with a name that is escaped throughout less than 1,024.
+    this.#runMax = most(most(LOCAL_RUN_MAX, op_count_max), message_bytes_max >>> 3);
+    this.#batchMax = most(most(LOCAL_BATCH_MAX, batch_edits_max), message_bytes_max >>> 10);
     if (this.#rekey) {
       // Goes on when the state is here.
       this.#rekey.replacedLast = v2.replaced_last;

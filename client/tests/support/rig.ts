@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { Document } from "../../src/document.ts";
 import { opCount } from "../../src/edit.ts";
 import type { Identity, Input, Output, Saved } from "../../src/machine.ts";
-import type { ClientMessage, Hello, Retry, ServerMessage } from "../../src/message.ts";
+import type { ClientMessage, Hello, Limits, Retry, ServerMessage } from "../../src/message.ts";
 import type { ElementId, Insert, Op } from "../../src/op.ts";
 import { Replica } from "../../src/replica/index.ts";
 import { checkDocument } from "./check.ts";
@@ -41,7 +41,7 @@ export class Rig {
   static live(inflight_max = 256): Rig {
     const rig = new Rig();
     rig.open();
-    rig.say(greeting(0, 0, "nothing", { inflight_max }));
+    rig.say(greeting(0, 0, "nothing", { limits: { inflight_max } }));
     rig.say(echo(2, "X", 1, HI));
     expect([rig.replica.status.state, rig.text]).toEqual(["live", "hi"]);
     return rig;
@@ -143,9 +143,10 @@ export function greeting(
   server_seq: number,
   last: number,
   follows: Follows,
-  more: { replaced_last?: number; inflight_max?: number } = {},
+  more: { replaced_last?: number; limits?: Limits } = {},
 ): ServerMessage {
-  const v2 = { term: TERM, epoch: 0, durability: "disk", last, follows, inflight_max: 256, ...more } as const;
+  const limits = { inflight_max: 256 };
+  const v2 = { term: TERM, epoch: 0, durability: "disk", last, follows, limits, ...more } as const;
   return { type: "hello_ack", doc_id: "d", server_seq, v2 };
 }
 

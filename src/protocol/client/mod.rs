@@ -24,6 +24,7 @@ use crate::id::{DocId, Epoch, Lamport, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
 use crate::op::{Edit, Op};
 pub use pending::Pending;
+use pending::Sizes;
 use rekey::Rekey;
 pub use saved::{Saved, SavedRekey};
 
@@ -31,9 +32,10 @@ pub use saved::{Saved, SavedRekey};
 pub const BACKOFF_MIN_MS: u32 = 250;
 /// The longest wait before coming back, in milliseconds.
 pub const BACKOFF_MAX_MS: u32 = 30_000;
-/// Most characters that a local operation inserts or deletes: more become several operations.
+/// Most characters that a local operation inserts or deletes, or fewer if the server says so: more become several
+/// operations.
 pub const LOCAL_RUN_MAX: usize = 32_768;
-/// Most edits of a local batch: deletions of more runs become several operations.
+/// Most edits of a local batch, or fewer if the server says so: deletions of more runs become several operations.
 pub const LOCAL_BATCH_MAX: usize = 1000;
 
 /// Who a replica instance is. Both parts hold at least 64 random bits.
@@ -198,6 +200,7 @@ pub struct ReplicaState {
     /// The last message number sent on this connection.
     sent: u64,
     inflight_max: u64,
+    sizes: Sizes,
     wants_resync: bool,
     /// The parts so far of a resync that is under way.
     partial: Option<Resync>,
@@ -225,6 +228,7 @@ impl ReplicaState {
             forgotten: 0,
             sent: 0,
             inflight_max: 1,
+            sizes: Sizes::default(),
             wants_resync: false,
             partial: None,
             rekey: None,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Barrier, Event, LOCAL_BATCH_MAX, LOCAL_RUN_MAX, Output, ReplicaState, Status};
 use crate::id::{Epoch, Lamport, ServerSeq};
 use crate::op::{Edit, Op};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, MessageId, OpMessage};
 
 /// An own operation that is not settled.
@@ -22,6 +23,34 @@ pub struct Pending {
     pub settled: Option<ServerSeq>,
 }
 
+/// How large own operations are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sizes {
+    /// Most elements of one.
+    run: usize,
+    /// Most edits of a batch.
+    batch: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { run: LOCAL_RUN_MAX, batch: LOCAL_BATCH_MAX }
+    }
+}
+
+impl Sizes {
+    /// What a server of such limits takes (LIM-2). A character takes up to 6 bytes in a message, an edit with a name that
+    /// is escaped throughout less than 1,024.
+    pub(super) fn within(limits: &Limits) -> Self {
+        let least =
+            |local: usize, limit: u32, bytes: u32| local.min(limit.min(limits.message_bytes_max / bytes) as usize);
+        Self {
+            run: least(LOCAL_RUN_MAX, limits.op_count_max, 8).max(1),
+            batch: least(LOCAL_BATCH_MAX, limits.batch_edits_max, 1024).max(1),
+        }
+    }
+}
+
 impl ReplicaState {
     pub(super) fn local_insert(&mut self, at: usize, text: &str, out: &mut Vec<Output>) {
         if text.is_empty() || at > self.document.rga().len() {
@@ -29,7 +58,7 @@ impl ReplicaState {
         }
         let (mut at, mut rest) = (at, text);
         while !rest.is_empty() {
-            let end = rest.char_indices().nth(LOCAL_RUN_MAX).map_or(rest.len(), |(end, _)| end);
+            let end = rest.char_indices().nth(self.sizes.run).map_or(rest.len(), |(end, _)| end);
             let (text, behind) = rest.split_at(end);
             let mut deltas = Vec::new();
             let document = Arc::make_mut(&mut self.document);
@@ -40,7 +69,7 @@ impl ReplicaState {
                 }
                 None => out.push(Output::Event(Event::InvalidEdit)),
             }
-            (at, rest) = (at + LOCAL_RUN_MAX, behind);
+            (at, rest) = (at + self.sizes.run, behind);
         }
         self.pump(out);
     }
@@ -48,7 +77,7 @@ impl ReplicaState {
     pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();
         let document = Arc::make_mut(&mut self.document);
-        let run = (len <= LOCAL_RUN_MAX).then(|| document.delete_run_at(at, len, &mut deltas)).flatten();
+        let run = (len <= self.sizes.run).then(|| document.delete_run_at(at, len, &mut deltas)).flatten();
         if let Some(edit) = run {
             self.push_pending(Op::Edit(edit));
             out.push(Output::Event(Event::Changed(deltas)));
@@ -56,7 +85,7 @@ impl ReplicaState {
         }
         match self.document.local_delete(at, len) {
             None => out.push(Output::Event(Event::InvalidEdit)),
-            Some(op) => deletions(op.edits()).into_iter().for_each(|op| self.local(op, out)),
+            Some(op) => deletions(op.edits(), self.sizes).into_iter().for_each(|op| self.local(op, out)),
         }
         self.pump(out);
     }
@@ -67,7 +96,7 @@ impl ReplicaState {
         }
         match &edit {
             Edit::Insert { .. } => self.local(Op::Edit(edit), out),
-            Edit::Delete { .. } => deletions(&[edit]).into_iter().for_each(|op| self.local(op, out)),
+            Edit::Delete { .. } => deletions(&[edit], self.sizes).into_iter().for_each(|op| self.local(op, out)),
         }
         self.pump(out);
     }
@@ -83,7 +112,7 @@ impl ReplicaState {
                     && id.lamport > self.clock
                     && parent.lamport < id.lamport
                     && (parent.is_root() || rga.contains(parent))
-                    && (1..=LOCAL_RUN_MAX as u64).contains(&count)
+                    && (1..=self.sizes.run as u64).contains(&count)
                     && id.checked_add(count).is_some()
             }
             Edit::Delete { id, len } => {
@@ -186,9 +215,9 @@ impl ReplicaState {
     }
 }
 
-/// Deletions as operations that a server takes: each of at most `LOCAL_BATCH_MAX` edits and `LOCAL_RUN_MAX` elements.
-fn deletions(edits: &[Edit]) -> Vec<Op> {
-    let (mut ops, mut part, mut room) = (Vec::new(), Vec::new(), LOCAL_RUN_MAX as u32);
+/// Deletions as operations that a server takes.
+fn deletions(edits: &[Edit], sizes: Sizes) -> Vec<Op> {
+    let (mut ops, mut part, mut room) = (Vec::new(), Vec::new(), sizes.run as u32);
     for edit in edits {
         let Edit::Delete { id, len } = edit else { continue };
         let mut done = 0;
@@ -196,9 +225,9 @@ fn deletions(edits: &[Edit]) -> Vec<Op> {
             let taken = room.min(len - done);
             part.push(Edit::Delete { id, len: taken });
             (done, room) = (done + taken, room - taken);
-            if room == 0 || part.len() == LOCAL_BATCH_MAX {
+            if room == 0 || part.len() == sizes.batch {
                 ops.push(one_or_batch(std::mem::take(&mut part)));
-                room = LOCAL_RUN_MAX as u32;
+                room = sizes.run as u32;
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pending::Sizes;
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
 use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
@@ -74,6 +75,7 @@ impl ReplicaState {
             return self.refused(out);
         }
         self.inflight_max = u64::from(v2.limits.inflight_max.max(1));
+        self.sizes = Sizes::within(&v2.limits);
         if let Some(rekey) = &mut self.rekey {
             // Goes on when the state is here.
             rekey.replaced_last = v2.replaced_last;

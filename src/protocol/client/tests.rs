@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::{ElementId, Lamport};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::{Durability, Echo, EchoV2, Follows, HelloAck, HelloAckV2, MessageId};
 
 fn identity(name: &str) -> Identity {
@@ -26,6 +27,10 @@ fn opened() -> Input {
 }
 
 fn hello_ack(server_seq: u64, follows: Follows) -> Input {
+    hello_ack_with(server_seq, follows, Limits::default())
+}
+
+fn hello_ack_with(server_seq: u64, follows: Follows, limits: Limits) -> Input {
     let v2 = HelloAckV2 {
         term: (server_seq > 0).then_some(Term(1)),
         epoch: Epoch(0),
@@ -33,7 +38,7 @@ fn hello_ack(server_seq: u64, follows: Follows) -> Input {
         last: 0,
         replaced_last: None,
         follows,
-        limits: Box::default(),
+        limits: Box::new(limits),
     };
     Input::Message(ServerMessage::HelloAck(HelloAck { doc: doc(), server_seq: ServerSeq(server_seq), v2: Some(v2) }))
 }
@@ -74,6 +79,30 @@ fn a_long_deletion_becomes_operations_that_a_server_takes() {
         Op::Edit(del(28_304, 1697)),
     ];
     assert_eq!((made, replica.document().text()), (expected.to_vec(), String::new()));
+}
+
+/// LIM-2, for typing on, pasting and deleting many runs at once.
+#[test]
+fn operations_keep_to_the_limits_that_the_server_names() {
+    let usual = Limits::default();
+    let cases = [
+        (Limits { op_count_max: 3, ..usual.clone() }, 3, 3),
+        (Limits { batch_edits_max: 2, ..usual.clone() }, LOCAL_RUN_MAX as u64, 2),
+        (Limits { message_bytes_max: 2048, ..usual }, 256, 2),
+    ];
+    for (limits, count_max, edits_max) in cases {
+        let mut replica = ReplicaState::new(doc(), identity("me"));
+        steps(&mut replica, [Input::Start, opened(), hello_ack_with(0, Follows::Nothing, limits)]);
+        steps(&mut replica, [Input::Insert { at: 0, text: "x".repeat(300) }]);
+        steps(&mut replica, (0..20).map(|run| Input::Insert { at: 7 * run, text: "-".to_owned() }));
+        steps(&mut replica, [Input::Delete { at: 1, len: 318 }]);
+        assert_eq!(replica.document().text(), "-x");
+        let ops: Vec<&Op> = replica.pending().map(|pending| &pending.op).collect();
+        let (counts, edits) = (ops.iter().map(|op| op.count()), ops.iter().map(|op| op.edits().len()));
+        // As large as they may be, and no larger.
+        assert_eq!(counts.max().map(|most| most.min(300)), Some(count_max.min(300)));
+        assert_eq!(edits.max().map(|most| most.min(20)), Some(edits_max.min(20)));
+    }
 }
 
 #[test]

@@ -183,7 +183,13 @@ impl Server {
             (false, false) if is_boundary && !rng.one_in(4) => Follows::Replay,
             _ => Follows::Resync,
         };
-        let limits = Limits { inflight_max: *rng.pick(&[1, 2, 3, 256]), ..Limits::default() };
+        let limits = Limits {
+            inflight_max: *rng.pick(&[1, 2, 3, 256]),
+            op_count_max: *rng.pick(&[200_000, 1000]),
+            batch_edits_max: *rng.pick(&[10_000, 3]),
+            message_bytes_max: *rng.pick(&[1 << 20, 1 << 20, 9000]),
+            ..Limits::default()
+        };
         let greeting = HelloAckV2 {
             term: (head > 0).then_some(self.stored.term),
             epoch: Epoch(0),

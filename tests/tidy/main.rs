@@ -113,8 +113,7 @@ fn documented_subcommands_exist() {
 
 #[test]
 fn documented_subcommands_are_found() {
-    let text =
-        "```sh\ncargo run --release -- serve --port 1\ncargo run -p model -- check\n$ collab-engine replay x\n```\n";
+    let text = "```sh\ncargo run --release -- serve --port 1\ncargo run -p model -- check\ncargo run --manifest-path x -- y\n$ collab-engine replay x\n```\n";
     let found: Vec<String> =
         project::subcommands(&sample("docs/a.md", text)).into_iter().map(|(_, word)| word).collect();
     assert_eq!(found, ["serve", "replay"]);

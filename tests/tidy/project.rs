@@ -178,7 +178,7 @@ fn has_target(tree: &Tree, option: &str, name: &str) -> bool {
 pub(crate) fn subcommands(tree: &Tree) -> Vec<(String, String)> {
     let mut subcommands = Vec::new();
     for DocumentedCommand { path, line, words } in commands(tree) {
-        let is_package_named = words.iter().any(|word| ["-p", "--package"].contains(word));
+        let is_package_named = words.iter().any(|word| ["-p", "--package", "--manifest-path"].contains(word));
         let first = match words[..] {
             ["collab-engine", first, ..] => Some(first),
             ["cargo", "run", ..] if !is_package_named => words.iter().copied().skip_while(|word| *word != "--").nth(1),

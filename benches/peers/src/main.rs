@@ -1,8 +1,10 @@
 //! The document beside other text CRDTs and a plain rope: `peers [--rounds N] [HISTORY …]` prints tables in Markdown.
+//! How the document scales: `peers curves [--out DIRECTORY] [--draw]` (`curves`).
 //!
 //! The contestants take turns, so that a busy minute of the machine strikes them all: ratios are of one run. Times are CPU
 //! time of the process. Each end text is compared with the recorded one.
 
+mod curves;
 mod heap;
 mod history;
 mod measure;
@@ -19,7 +21,10 @@ use peer::{Cola, Diamond, JumpRope, Ours};
 fn main() {
     let mut rounds = 15;
     let mut names: Vec<String> = Vec::new();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|argument| argument == "curves").is_some() {
+        return curves::run(arguments);
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().and_then(|count| count.parse().ok()).expect("a number of rounds"),

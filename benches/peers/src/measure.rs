@@ -130,7 +130,8 @@ impl<P: Peer> Contestant for Subject<'_, P> {
     }
 }
 
-fn cpu_seconds() -> f64 {
+/// What the process has taken so far.
+pub fn cpu_seconds() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }

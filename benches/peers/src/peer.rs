@@ -28,7 +28,13 @@ pub trait Peer: Sized + 'static {
     /// Does one patch as its author, who then has what the others need to know.
     fn edit(&mut self, patch: &Patch);
 
-    /// The same, and writes that down. Not measured.
+    /// The same, and hands it on. Not measured.
+    fn edit_to_messages(&mut self, patch: &Patch, sent: &mut Vec<Self::Message>);
+
+    /// The edits that follow are another agent's, where that takes no document of its own.
+    fn write_as(&mut self, _agent: usize) {}
+
+    /// The same as an edit, and writes down what it sent. Not measured.
     fn edit_to_bytes(&mut self, patch: &Patch) -> Vec<Vec<u8>>;
 
     /// Reads all messages of a history; none where they mean too little by themselves. Not measured.
@@ -52,7 +58,16 @@ pub struct Ours {
     deltas: Vec<Delta>,
 }
 
+/// As long as clients have them.
+pub fn name_of(agent: usize) -> ReplicaId {
+    ReplicaId::new(&format!("0123456789abcde{agent}"))
+}
+
 impl Ours {
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
     fn integrate(&mut self, op: &Op) {
         self.document.integrate(op, &mut self.deltas);
         self.deltas.clear();
@@ -83,12 +98,19 @@ impl Peer for Ours {
     type Message = Op;
 
     fn new(agent: usize) -> Self {
-        let name = ReplicaId::new(&format!("0123456789abcde{agent}"));
-        Self { document: Document::new(), name, deltas: Vec::new() }
+        Self { document: Document::new(), name: name_of(agent), deltas: Vec::new() }
     }
 
     fn edit(&mut self, patch: &Patch) {
         self.edit_with(patch, |op| drop(black_box(op)));
+    }
+
+    fn edit_to_messages(&mut self, patch: &Patch, sent: &mut Vec<Op>) {
+        self.edit_with(patch, |op| sent.push(op));
+    }
+
+    fn write_as(&mut self, agent: usize) {
+        self.name = name_of(agent);
     }
 
     fn edit_to_bytes(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
@@ -189,14 +211,18 @@ impl Peer for Cola {
         }
     }
 
-    fn edit_to_bytes(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
-        let mut messages = Vec::new();
+    fn edit_to_messages(&mut self, patch: &Patch, sent: &mut Vec<ColaMessage>) {
         if patch.deleted > 0 {
-            messages.push(ColaMessage::Delete(self.delete_here(patch)));
+            sent.push(ColaMessage::Delete(self.delete_here(patch)));
         }
         if !patch.inserted.is_empty() {
-            messages.push(ColaMessage::Insert(self.insert_here(patch), patch.inserted.clone()));
+            sent.push(ColaMessage::Insert(self.insert_here(patch), patch.inserted.clone()));
         }
+    }
+
+    fn edit_to_bytes(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        self.edit_to_messages(patch, &mut messages);
         messages.iter().map(|message| postcard::to_allocvec(message).unwrap()).collect()
     }
 
@@ -246,6 +272,14 @@ pub enum DiamondMessage {
     Delete(std::ops::Range<usize>),
 }
 
+impl DiamondMessage {
+    fn of(patch: &Patch) -> impl Iterator<Item = Self> {
+        let deletion = (patch.deleted > 0).then(|| Self::Delete(patch.position..patch.position + patch.deleted));
+        let insertion = (!patch.inserted.is_empty()).then(|| Self::Insert(patch.position, patch.inserted.clone()));
+        deletion.into_iter().chain(insertion)
+    }
+}
+
 impl Peer for Diamond {
     const NAME: &'static str = "diamond-types";
     type Message = DiamondMessage;
@@ -264,6 +298,11 @@ impl Peer for Diamond {
         if !patch.inserted.is_empty() {
             self.branch.insert(&mut self.log, self.agent, patch.position, &patch.inserted);
         }
+    }
+
+    fn edit_to_messages(&mut self, patch: &Patch, sent: &mut Vec<DiamondMessage>) {
+        self.edit(patch);
+        sent.extend(DiamondMessage::of(patch));
     }
 
     fn edit_to_bytes(&mut self, patch: &Patch) -> Vec<Vec<u8>> {
@@ -285,13 +324,7 @@ impl Peer for Diamond {
         if trace.is_concurrent {
             return Vec::new();
         }
-        let messages = trace.patches().flat_map(|patch| {
-            let end = patch.position + patch.deleted;
-            let deletion = (patch.deleted > 0).then(|| DiamondMessage::Delete(patch.position..end));
-            let insertion = DiamondMessage::Insert(patch.position, patch.inserted.clone());
-            deletion.into_iter().chain((!patch.inserted.is_empty()).then_some(insertion))
-        });
-        messages.collect()
+        trace.patches().flat_map(DiamondMessage::of).collect()
     }
 
     fn receive(&mut self, message: &DiamondMessage) {
@@ -342,6 +375,10 @@ impl Peer for JumpRope {
         if !patch.inserted.is_empty() {
             self.0.insert(patch.position, &patch.inserted);
         }
+    }
+
+    fn edit_to_messages(&mut self, _patch: &Patch, _sent: &mut Vec<()>) {
+        unreachable!("not shared")
     }
 
     fn edit_to_bytes(&mut self, _patch: &Patch) -> Vec<Vec<u8>> {

@@ -212,7 +212,8 @@ pub(crate) fn report(outcome: &Outcome) {
     }
 }
 
-/// Doubles the rate until it is not held, or halves it until it is, then halves the distance three times.
+/// Doubles the rate until two in a row are not held, or halves it until one is, then halves the distance three times. Two,
+/// because a server that is full merges, and may hold a rate when it did not hold half of it.
 async fn highest(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
     let mut tries = 0;
     let mut attempt = async |rate: f64| {
@@ -227,13 +228,21 @@ async fn highest(server: &Server, load: &Load) -> Result<Vec<Figure>, String> {
         Ok::<_, String>((holds, outcome))
     };
     let (mut low, mut high) = (None, None);
-    let mut rate = RATE_FIRST;
-    while (RATE_MIN..=RATE_MAX).contains(&rate) && (low.is_none() || high.is_none()) {
+    let (mut rate, mut misses) = (RATE_FIRST, 0);
+    while rate <= RATE_MAX && misses < 2 {
+        match attempt(rate).await? {
+            (true, outcome) => (low, high, misses) = (Some((rate, outcome)), None, 0),
+            (false, _) => (high, misses) = (high.or(Some(rate)), misses + 1),
+        }
+        rate *= 2.0;
+    }
+    rate = RATE_FIRST / 2.0;
+    while rate >= RATE_MIN && low.is_none() {
         match attempt(rate).await? {
             (true, outcome) => low = Some((rate, outcome)),
             (false, _) => high = Some(rate),
         }
-        rate *= if low.is_some() { 2.0 } else { 0.5 };
+        rate /= 2.0;
     }
     let Some((mut rate, mut best)) = low else { return Err("no rate is held".to_owned()) };
     let is_highest = high.is_none();

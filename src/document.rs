@@ -108,6 +108,10 @@ impl Document {
         self.waiting_insert_count.saturating_add(usize::try_from(self.deleted_ahead.count()).unwrap_or(usize::MAX))
     }
 
+    fn anything_waits(&self) -> bool {
+        self.waiting_insert_count > 0 || self.deleted_ahead.count() > 0
+    }
+
     /// The largest Lamport value that the document holds: tombstones and waiting insertions included (W5).
     pub fn highest(&self) -> Lamport {
         self.highest
@@ -122,7 +126,7 @@ impl Document {
                 break;
             }
         }
-        match (self.waiting_count() > 0 && op.edits().iter().any(|edit| self.waits(edit)), changed) {
+        match (self.anything_waits() && op.edits().iter().any(|edit| self.waits(edit)), changed) {
             (true, _) => Integrated::Waiting,
             (false, true) => Integrated::Applied,
             (false, false) => Integrated::Duplicate,
@@ -139,7 +143,7 @@ impl Document {
     /// waiting edits may be as long as the buffer.
     fn integrate_edit(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
         let mut changed = self.apply(edit, deltas);
-        if self.waiting_count() == 0 || mutated!(WaitingNeverReleased) {
+        if !self.anything_waits() || mutated!(WaitingNeverReleased) {
             return changed;
         }
         let mut arrived = self.release(edit);
@@ -319,11 +323,12 @@ impl Document {
     }
 
     /// The first id of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
+    #[inline]
     fn mint(&self, clock: Lamport, text: &str, replica: &ReplicaId) -> Option<ElementId> {
-        let highest = if mutated!(MintsIgnoringOthers) { Lamport(0) } else { self.highest };
-        let id = ElementId { lamport: highest.max(clock).checked_add(1)?, replica: replica.clone() };
-        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
-        Some(id)
+        let highest = if mutated!(MintsIgnoringOthers) { 0 } else { self.highest.0 };
+        let (highest, chars) = (highest.max(clock.0), char_count(text) as u64);
+        let has_room = chars > 0 && highest <= INTEGER_MAX && chars <= INTEGER_MAX - highest;
+        has_room.then(|| ElementId { lamport: Lamport(highest + 1), replica: replica.clone() })
     }
 
     /// Makes the same operation and integrates it at once, without looking up what was just found.
@@ -337,17 +342,29 @@ impl Document {
     ) -> Option<Edit> {
         let id = self.mint(clock, text, replica)?;
         // The short way is for ids above all that is known; and what waits may be waiting for them.
-        if self.waiting_count() > 0 || position > self.rga.len() || id.lamport <= self.highest {
-            let edit = self.local_insert_above(clock, position, text, replica)?;
-            self.integrate_edit(&edit, deltas);
-            return Some(edit);
+        if self.anything_waits() || position > self.rga.len() || id.lamport <= self.highest {
+            return self.make_and_integrate(clock, position, text, replica, deltas);
         }
         let position = gap(position);
-        let text = edit_text(text);
-        let parent = self.rga.insert_at(position, &id, &text);
+        let parent = self.rga.insert_at(position, &id, text);
         self.highest = self.highest.max(self.rga.highest());
+        let text = edit_text(text);
         deltas.push(Delta::Insert { at: position, text: text.clone() });
         Some(Edit::Insert { parent, id, text })
+    }
+
+    #[cold]
+    fn make_and_integrate(
+        &mut self,
+        clock: Lamport,
+        position: usize,
+        text: &str,
+        replica: &ReplicaId,
+        deltas: &mut Vec<Delta>,
+    ) -> Option<Edit> {
+        let edit = self.local_insert_above(clock, position, text, replica)?;
+        self.integrate_edit(&edit, deltas);
+        Some(edit)
     }
 
     /// Makes the operation that deletes `len` characters from `position` on and integrates it at once, if the range is of

@@ -4,7 +4,9 @@
 //! nodes above are told when the cursor leaves. Until then they describe the leaf as it was when the cursor came, in
 //! all the same way, so a position behind it is found by taking off what is owed.
 
+use super::edit::char_count;
 use super::leaf::Segment;
+use super::names::Key;
 use super::tree::{NONE, Place, Tree};
 
 /// A segment of a leaf, with what is before it.
@@ -63,6 +65,7 @@ impl Tree {
     }
 
     /// Moves the cursor to the segment with the visible character at `position`, which must be below their number.
+    #[inline]
     pub(super) fn seek(&mut self, position: usize) -> Place {
         if let Some(offset) = position.checked_sub(self.cursor.before())
             && let Some(segment) = self.leaf(self.cursor.leaf).segments.get(self.cursor.slot)
@@ -70,6 +73,10 @@ impl Tree {
         {
             return Place { leaf: self.cursor.leaf, slot: self.cursor.slot, offset: offset as u32 };
         }
+        self.seek_apart(position)
+    }
+
+    fn seek_apart(&mut self, position: usize) -> Place {
         let place = match position.checked_sub(self.cursor.before_leaf) {
             Some(inside) if inside < self.cursor.chars => self.find_from_cursor(inside),
             _ => {
@@ -130,6 +137,57 @@ impl Tree {
         cursor.slot = slot;
     }
 
+    /// Whether the cursor's segment is visible and ends where `position` is.
+    #[inline]
+    pub(super) fn is_behind_cursor(&self, position: usize) -> bool {
+        let Cursor { leaf, slot, before_leaf, before_slot, .. } = self.cursor;
+        let segment = self.leaves.get(leaf as usize).and_then(|leaf| leaf.segments.get(slot));
+        segment.is_some_and(|segment| !segment.is_deleted() && before_leaf + before_slot + segment.len as usize == position)
+    }
+
+    /// Lengthens the cursor's segment by what is typed behind it, if that is visible, ends before `key` and there is room;
+    /// answers how many characters, and the number of visible ones before them. This is nearly every keystroke.
+    #[inline]
+    pub(super) fn go_on(&mut self, key: Key, text: &str) -> Option<(usize, usize)> {
+        let Self { cursor, leaves, sizes, chars, .. } = self;
+        let leaf = leaves.get_mut(cursor.leaf as usize)?;
+        let segment = leaf.segments.get_mut(cursor.slot)?;
+        let has_room = leaf.text.len() + text.len() <= usize::from(sizes.bytes_max);
+        if segment.end() != key || segment.is_deleted() || !has_room {
+            return None;
+        }
+        let before = cursor.before_leaf + cursor.before_slot + segment.len as usize;
+        let (grown, end) = (char_count(text), cursor.byte + segment.bytes as usize);
+        segment.len += grown as u32;
+        segment.bytes += text.len() as u32;
+        leaf.put_text(end, text);
+        *chars += grown;
+        cursor.chars += grown;
+        cursor.owed += grown as isize;
+        Some((grown, before))
+    }
+
+    /// Deletes the last `len` elements of the cursor's segment, from `place` on, if that is visible, all ASCII and longer,
+    /// and tombstones go on behind it; answers the position of the first. This is nearly every backspace.
+    #[inline]
+    pub(super) fn bury_end(&mut self, Place { leaf, slot, offset }: Place, len: u32) -> Option<usize> {
+        let Self { cursor, leaves, .. } = self;
+        let leaf = leaves.get_mut(leaf as usize).filter(|_| (cursor.leaf, cursor.slot) == (leaf, slot))?;
+        let [segment, tombstones, ..] = leaf.segments.get_mut(slot..)? else { return None };
+        let all = segment.len;
+        let is_end = offset > 0 && offset + len == all && segment.bytes == all && tombstones.is_deleted();
+        if !is_end || segment.end() != tombstones.key() || tombstones.len.checked_add(len).is_none() {
+            return None;
+        }
+        (segment.len, segment.bytes) = (offset, offset);
+        tombstones.lamport -= u64::from(len);
+        tombstones.len += len;
+        leaf.drop_text(cursor.byte + offset as usize, len as usize);
+        let before = cursor.before() + offset as usize;
+        self.note_shrunk(len as usize);
+        Some(before)
+    }
+
     /// Lengthens the segment before a gap by one that goes on as it does, and moves the cursor there; answers the number of
     /// visible characters before the new ones. `None`, and nothing has changed, if there is no such segment.
     pub(super) fn extend(&mut self, gap: Place, by: &Segment, text: &str) -> Option<usize> {
@@ -140,12 +198,11 @@ impl Tree {
         self.aim(gap.leaf, left);
         let (before, byte) = (self.cursor.before(), self.cursor.byte);
         let leaf = self.leaf_mut(gap.leaf);
-        leaf.make_room(0, text.len());
         let segment = &mut leaf.segments[left];
         let (chars, bytes) = (segment.chars(), segment.bytes as usize);
         segment.len += by.len;
         segment.bytes += by.bytes;
-        leaf.text.insert_str(byte + bytes, text);
+        leaf.put_text(byte + bytes, text);
         self.note_grown(by.chars());
         Some(before + chars)
     }
@@ -167,6 +224,7 @@ impl Tree {
     }
 
     /// Notes that the cursor's leaf has so many fewer visible characters, at or behind the cursor.
+    #[inline]
     pub(super) fn note_shrunk(&mut self, shrunk: usize) {
         self.chars -= shrunk;
         self.cursor.chars -= shrunk;

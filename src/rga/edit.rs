@@ -18,6 +18,11 @@ impl Rga {
         if rest.is_empty() {
             return None;
         }
+        // Whoever types goes on behind what is typed last.
+        let is_next = parent.lamport.0 + 1 == id.lamport.0 && parent.replica == id.replica;
+        if is_next && let Some(position) = self.go_on(id, rest) {
+            return Some(position);
+        }
         let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(self.find_id(parent)?) };
         Some(self.insert_behind(behind, id, rest))
     }
@@ -25,6 +30,9 @@ impl Rga {
     /// Inserts a run behind the first `position` visible characters, of which there must be so many; answers what it is
     /// behind. The caller has made sure that the ids are new, are ids, and exceed all others.
     pub fn insert_at(&mut self, position: usize, id: &ElementId, text: &str) -> ElementId {
+        if self.tree.is_behind_cursor(position) && self.go_on(id, text).is_some() {
+            return ElementId { lamport: Lamport(id.lamport.0 - 1), replica: id.replica.clone() };
+        }
         let (behind, parent) = match position.checked_sub(1) {
             None => (self.tree.start(), ElementId::root()),
             Some(before) => {
@@ -37,6 +45,20 @@ impl Rga {
         parent
     }
 
+    /// Inserts what goes on where the cursor's segment ends, if it does and there is room; answers the position of its first
+    /// character.
+    #[inline]
+    fn go_on(&mut self, id: &ElementId, text: &str) -> Option<usize> {
+        if id.lamport.0 <= self.highest || mutated!(AscendingSiblings) {
+            return None;
+        }
+        let replica = self.names.recent(&id.replica)?;
+        let (chars, position) = self.tree.go_on(Key { lamport: id.lamport.0, replica }, text)?;
+        self.element_count += chars as u64;
+        self.highest = id.lamport.0 + (chars as u64 - 1);
+        Some(position)
+    }
+
     /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
     fn insert_behind(&mut self, behind: Place, id: &ElementId, text: &str) -> usize {
         let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
@@ -44,8 +66,11 @@ impl Rga {
         let is_newest = key.lamport > self.highest && !mutated!(AscendingSiblings);
         let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
+        if text.len() > usize::from(self.tree.sizes.bytes_max) / 2 {
+            gap = self.open(gap);
+        }
         loop {
-            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
+            let (piece, behind) = rest.split_at(self.piece_len(gap.leaf, rest));
             let (len, bytes) = (char_count(piece) as u32, piece.len() as u32);
             let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
             let (before, end) = self.put(gap, segment, piece);
@@ -55,6 +80,31 @@ impl Rga {
             }
             (gap, key, rest) = (end, segment.end(), behind);
         }
+    }
+
+    /// Cuts the gap's leaf in two there, so that a long text fills leaves of its own; answers where the gap has gone.
+    #[cold]
+    fn open(&mut self, gap: Place) -> Place {
+        let segments = self.tree.leaf(gap.leaf).segments.len();
+        if gap.slot == segments {
+            return gap;
+        }
+        if (gap.slot, gap.offset) == (0, 0) {
+            self.split(gap.leaf, 0);
+            return gap;
+        }
+        self.split_around(gap, gap.slot, gap.offset)
+    }
+
+    /// Length in bytes of what to put of a text into a leaf at once: all of it, or as much as there is room for, or fits
+    /// into a new leaf.
+    fn piece_len(&self, leaf: u32, text: &str) -> usize {
+        let bytes_max = usize::from(self.tree.sizes.bytes_max);
+        if text.len() <= bytes_max / 2 {
+            return text.len();
+        }
+        let room = bytes_max.saturating_sub(self.tree.leaf(leaf).text.len());
+        piece_len(text, if room < bytes_max / 4 { bytes_max } else { room })
     }
 
     fn gap_behind(&self, Place { leaf, slot, offset }: Place) -> Place {
@@ -205,7 +255,12 @@ impl Rga {
     }
 
     /// Deletes `len` elements of one visible segment; answers the position of the first.
+    #[inline]
     fn bury(&mut self, place: Place, len: u32) -> usize {
+        self.tree.bury_end(place, len).unwrap_or_else(|| self.bury_apart(place, len))
+    }
+
+    fn bury_apart(&mut self, place: Place, len: u32) -> usize {
         let Place { leaf, slot, offset } = place;
         self.tree.aim(leaf, slot);
         let (before, start) = (self.tree.cursor.before(), self.tree.cursor.byte);
@@ -235,10 +290,8 @@ pub(crate) fn char_count(text: &str) -> usize {
     if text.len() == 1 { 1 } else { text.chars().count() }
 }
 
-/// Length in bytes of the first piece of a long text: at most half a leaf, so that it fits after one split, and whole
-/// characters, at least one.
-pub(super) fn piece_len(text: &str, sizes: NodeSizes) -> usize {
-    let piece_max = usize::from(sizes.bytes_max) / 2;
+/// Length in bytes of the first piece of a long text: at most so many, and whole characters, at least one.
+pub(super) fn piece_len(text: &str, piece_max: usize) -> usize {
     if text.len() <= piece_max {
         return text.len();
     }

@@ -157,12 +157,34 @@ impl Leaf {
 
     /// Puts a segment before `slot`, and its text, unless it is deleted, to `byte`.
     pub(super) fn put(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) {
-        self.make_room(1, text.len());
-        self.text.insert_str(byte, text);
+        self.put_text(byte, text);
+        self.make_room(1, 0);
         self.segments.insert(slot, segment);
     }
 
+    /// Puts text to `byte`.
+    #[inline]
+    pub(super) fn put_text(&mut self, byte: usize, text: &str) {
+        self.make_room(0, text.len());
+        match text.as_bytes() {
+            // One character is written faster than copied.
+            [ascii] => self.text.insert(byte, char::from(*ascii)),
+            _ => self.text.insert_str(byte, text),
+        }
+    }
+
+    /// Drops `bytes` bytes of text from a byte on.
+    #[inline]
+    pub(super) fn drop_text(&mut self, byte: usize, bytes: usize) {
+        if bytes == 1 {
+            self.text.remove(byte);
+        } else {
+            self.text.drain(byte..byte + bytes);
+        }
+    }
+
     /// Makes room for more segments and bytes of text. There are many leaves, so they grow by little and not by half.
+    #[inline]
     pub(super) fn make_room(&mut self, segments: usize, bytes: usize) {
         const SEGMENTS: usize = 16;
         const BYTES: usize = 128;
@@ -189,7 +211,7 @@ impl Leaf {
         if len < self.segments[slot].len {
             self.cut(start, slot, len);
         }
-        self.text.drain(start..start + self.segments[slot].bytes as usize);
+        self.drop_text(start, self.segments[slot].bytes as usize);
         self.segments[slot].bytes = 0;
         self.join(slot);
         if slot > 0 {
@@ -217,7 +239,7 @@ impl Leaf {
         let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
         let all_bytes = segment.bytes as usize;
         let (kept, dropped) = if is_end { (cut, cut..all_bytes) } else { (all_bytes - cut, 0..cut) };
-        self.text.drain(start + dropped.start..start + dropped.end);
+        self.drop_text(start + dropped.start, dropped.len());
         let segment = &mut self.segments[slot];
         segment.len -= len;
         segment.bytes = kept as u32;

@@ -38,11 +38,15 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The number of a name if it inserted last.
+    #[inline]
+    pub(super) fn recent(&self, name: &ReplicaId) -> Option<Replica> {
+        self.by_number.get(self.recent as usize).is_some_and(|recent| recent == name).then_some(self.recent)
+    }
+
+    #[inline]
     pub(super) fn number(&self, name: &ReplicaId) -> Option<Replica> {
-        match self.by_number.get(self.recent as usize) {
-            Some(recent) if recent == name => Some(self.recent),
-            _ => self.by_name.get(name).copied(),
-        }
+        self.recent(name).or_else(|| self.by_name.get(name).copied())
     }
 
     /// The number of a name, a new one if it has none.

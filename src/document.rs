@@ -367,24 +367,28 @@ impl Document {
         Some(edit)
     }
 
-    /// Makes the operation that deletes `len` characters from `position` on and integrates it at once, if the range is of
-    /// one run and lies together, as most do; else changes nothing.
-    pub fn delete_run_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Edit> {
+    /// Makes the operation that deletes `len` characters from `position` on, the one that [`Document::local_delete`] makes, and
+    /// integrates it at once. `None`, and nothing has changed, if the range is empty or passes the end.
+    pub fn delete_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Op> {
         position.checked_add(len).filter(|end| len > 0 && *end <= self.rga.len())?;
-        let id = self.rga.delete_run_at(position, len)?;
-        deltas.push(Delta::Delete { at: position, len });
-        Some(Edit::Delete { id, len: u32::try_from(len).ok()? })
+        // Most are of one run.
+        if let Some(id) = self.rga.delete_run_at(position, len) {
+            deltas.push(Delta::Delete { at: position, len });
+            return Some(Op::Edit(Edit::Delete { id, len: len as u32 }));
+        }
+        let mut edits = Vec::new();
+        self.rga.delete_at(position, len, |id, len| {
+            deltas.push(Delta::Delete { at: position, len: len as usize });
+            edits.push(Edit::Delete { id, len });
+        });
+        Op::of_edits(edits)
     }
 
     /// Makes the operation that deletes `len` characters from `position` on: one edit, or a batch where the range is
     /// made of several runs. `None` if the range is empty or passes the end.
     pub fn local_delete(&self, position: usize, len: usize) -> Option<Op> {
-        let mut edits = self.rga.ids_at(position, len)?;
-        match edits.len() {
-            0 => None,
-            1 => edits.pop().map(|(id, len)| Op::Edit(Edit::Delete { id, len })),
-            _ => Some(Op::Batch(edits.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())),
-        }
+        let ranges = self.rga.ids_at(position, len)?;
+        Op::of_edits(ranges.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())
     }
 }
 

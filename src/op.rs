@@ -97,6 +97,14 @@ pub enum Op {
 }
 
 impl Op {
+    /// The operation made of these edits; `None` if there is none.
+    pub fn of_edits(mut edits: Vec<Edit>) -> Option<Self> {
+        match edits.len() {
+            0 | 1 => edits.pop().map(Self::Edit),
+            _ => Some(Self::Batch(edits)),
+        }
+    }
+
     /// The edits, in order; none for an entry that is not text.
     pub fn edits(&self) -> &[Edit] {
         match self {

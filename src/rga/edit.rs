@@ -245,6 +245,7 @@ impl Rga {
 
     /// Deletes the `len` visible characters from `position` on if they are of one run and lie together; answers the first
     /// id. The range must not be empty nor pass the end.
+    #[inline]
     pub fn delete_run_at(&mut self, position: usize, len: usize) -> Option<ElementId> {
         let place = self.tree.seek(position);
         let segment = self.segment(place);
@@ -252,6 +253,28 @@ impl Rga {
         let len = u32::try_from(len).ok().filter(|len| *len <= segment.len - place.offset)?;
         self.bury(place, len);
         Some(self.names.id(key))
+    }
+
+    /// Deletes the `len` visible characters from `position` on; reports them as ranges (first id, how many) in document
+    /// order, as [`Rga::ids_at`] does. The range must not pass the end.
+    pub fn delete_at(&mut self, position: usize, len: usize, mut buried: impl FnMut(ElementId, u32)) {
+        let (mut left, mut range) = (len, None::<(Key, u32)>);
+        while left > 0 {
+            let place = self.tree.seek(position);
+            let segment = self.segment(place);
+            let key = segment.key().plus(u64::from(place.offset));
+            let take = left.min((segment.len - place.offset) as usize) as u32;
+            self.bury(place, take);
+            left -= take as usize;
+            match &mut range {
+                Some((first, len)) if first.plus(u64::from(*len)) == key && len.checked_add(take).is_some() => *len += take,
+                _ => {
+                    let before = range.replace((key, take));
+                    before.into_iter().for_each(|(first, len)| buried(self.names.id(first), len));
+                }
+            }
+        }
+        range.into_iter().for_each(|(first, len)| buried(self.names.id(first), len));
     }
 
     /// Deletes `len` elements of one visible segment; answers the position of the first.

@@ -141,11 +141,19 @@ impl Document {
 
     /// Integrates one edit, and everything that waited for what it inserts. A work list, not recursion: a chain of
     /// waiting edits may be as long as the buffer.
+    #[inline]
     fn integrate_edit(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
-        let mut changed = self.apply(edit, deltas);
+        let changed = self.apply(edit, deltas);
         if !self.anything_waits() || mutated!(WaitingNeverReleased) {
             return changed;
         }
+        self.apply_released(edit, deltas) || changed
+    }
+
+    /// Integrates what waited for what an edit inserted.
+    #[cold]
+    fn apply_released(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
+        let mut changed = false;
         let mut arrived = self.release(edit);
         while let Some(edit) = arrived.pop() {
             changed |= self.apply(&edit, deltas);
@@ -180,6 +188,7 @@ impl Document {
         added
     }
 
+    #[inline]
     fn apply(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
         match edit {
             Edit::Insert { parent, id, text } => self.apply_insert(parent, id, text, deltas),
@@ -187,6 +196,7 @@ impl Document {
         }
     }
 
+    #[inline]
     fn apply_insert(&mut self, parent: &ElementId, id: &ElementId, text: &SmolStr, deltas: &mut Vec<Delta>) -> bool {
         // Most of what comes is newer than all that is there, so none of it is, and its parent is.
         if id.lamport > self.rga.highest()
@@ -198,6 +208,12 @@ impl Document {
             self.highest = self.highest.max(self.rga.highest());
             return true;
         }
+        self.apply_known(parent, id, text, deltas)
+    }
+
+    /// The same if some of it may be there already, or its parent may not.
+    #[cold]
+    fn apply_known(&mut self, parent: &ElementId, id: &ElementId, text: &SmolStr, deltas: &mut Vec<Delta>) -> bool {
         let (mut parent, mut id) = (Cow::Borrowed(parent), Cow::Borrowed(id));
         let mut rest = within_clock(id.lamport, text);
         let mut left = rest.chars().count() as u64;
@@ -223,22 +239,29 @@ impl Document {
         changed
     }
 
+    #[inline]
     fn apply_delete(&mut self, id: &ElementId, len: u32, deltas: &mut Vec<Delta>) -> bool {
         let (before, len) = (deltas.len(), u64::from(len));
-        let (mut at, mut done) = (Cow::Borrowed(id), 0);
+        let done = self.rga.delete_existing(id, len, |at, len| deltas.push(Delta::Delete { at, len }));
+        let waits = done < len && self.delete_behind(id, done, len, deltas);
+        waits || deltas.len() > before
+    }
+
+    /// Goes on with a deletion of which the first `done` elements exist and the next does not; answers whether it waits for
+    /// any that did not yet.
+    #[cold]
+    fn delete_behind(&mut self, id: &ElementId, mut done: u64, len: u64, deltas: &mut Vec<Delta>) -> bool {
         let mut waits = false;
-        loop {
-            done += self.rga.delete_existing(&at, len - done, |at, len| deltas.push(Delta::Delete { at, len }));
-            let Some(absent) = id.checked_add(done).filter(|_| done < len) else { break };
+        while let Some(absent) = id.checked_add(done).filter(|_| done < len) {
             let (_, extent) = self.rga.extent(&absent, len - done);
             if !mutated!(DeletedAheadForgotten) {
                 waits |= self.deleted_ahead.add(&absent, extent) > 0;
             }
             done += extent;
             let Some(next) = id.checked_add(done).filter(|_| done < len) else { break };
-            at = Cow::Owned(next);
+            done += self.rga.delete_existing(&next, len - done, |at, len| deltas.push(Delta::Delete { at, len }));
         }
-        waits || deltas.len() > before
+        waits
     }
 
     /// The content as plain data.
@@ -318,17 +341,17 @@ impl Document {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let id = self.mint(clock, text, replica)?;
+        let id = ElementId { lamport: self.mint(clock, text)?, replica: replica.clone() };
         Some(Edit::Insert { parent, id, text: edit_text(text) })
     }
 
-    /// The first id of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
+    /// The first Lamport value of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
     #[inline]
-    fn mint(&self, clock: Lamport, text: &str, replica: &ReplicaId) -> Option<ElementId> {
+    fn mint(&self, clock: Lamport, text: &str) -> Option<Lamport> {
         let highest = if mutated!(MintsIgnoringOthers) { 0 } else { self.highest.0 };
         let (highest, chars) = (highest.max(clock.0), char_count(text) as u64);
         let has_room = chars > 0 && highest <= INTEGER_MAX && chars <= INTEGER_MAX - highest;
-        has_room.then(|| ElementId { lamport: Lamport(highest + 1), replica: replica.clone() })
+        has_room.then_some(Lamport(highest + 1))
     }
 
     /// Makes the same operation and integrates it at once, without looking up what was just found.
@@ -340,17 +363,17 @@ impl Document {
         replica: &ReplicaId,
         deltas: &mut Vec<Delta>,
     ) -> Option<Edit> {
-        let id = self.mint(clock, text, replica)?;
+        let lamport = self.mint(clock, text)?;
         // The short way is for ids above all that is known; and what waits may be waiting for them.
-        if self.anything_waits() || position > self.rga.len() || id.lamport <= self.highest {
+        if self.anything_waits() || position > self.rga.len() || lamport <= self.highest {
             return self.make_and_integrate(clock, position, text, replica, deltas);
         }
-        let position = gap(position);
-        let parent = self.rga.insert_at(position, &id, text);
+        let at = gap(position);
+        let parent = self.rga.insert_at(at, lamport, replica, text);
         self.highest = self.highest.max(self.rga.highest());
         let text = edit_text(text);
-        deltas.push(Delta::Insert { at: position, text: text.clone() });
-        Some(Edit::Insert { parent, id, text })
+        deltas.push(Delta::Insert { at, text: text.clone() });
+        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
     }
 
     #[cold]
@@ -370,13 +393,14 @@ impl Document {
     /// Makes the operation that deletes `len` characters from `position` on, the one that [`Document::local_delete`] makes, and
     /// integrates it at once. `None`, and nothing has changed, if the range is empty or passes the end.
     pub fn delete_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Op> {
+        const FEW: usize = 8;
         position.checked_add(len).filter(|end| len > 0 && *end <= self.rga.len())?;
         // Most are of one run.
         if let Some(id) = self.rga.delete_run_at(position, len) {
             deltas.push(Delta::Delete { at: position, len });
             return Some(Op::Edit(Edit::Delete { id, len: len as u32 }));
         }
-        let mut edits = Vec::new();
+        let mut edits = Vec::with_capacity(len.min(FEW));
         self.rga.delete_at(position, len, |id, len| {
             deltas.push(Delta::Delete { at: position, len: len as usize });
             edits.push(Edit::Delete { id, len });

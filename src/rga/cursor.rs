@@ -137,26 +137,20 @@ impl Tree {
         cursor.slot = slot;
     }
 
-    /// Whether the cursor's segment is visible and ends where `position` is.
+    /// Lengthens the cursor's segment by what is typed behind it, if that is visible, ends before `key`, and at `position` if
+    /// one is given, and there is room; answers how many characters, and the number of visible ones before them. This is
+    /// nearly every keystroke.
     #[inline]
-    pub(super) fn is_behind_cursor(&self, position: usize) -> bool {
-        let Cursor { leaf, slot, before_leaf, before_slot, .. } = self.cursor;
-        let segment = self.leaves.get(leaf as usize).and_then(|leaf| leaf.segments.get(slot));
-        segment.is_some_and(|segment| !segment.is_deleted() && before_leaf + before_slot + segment.len as usize == position)
-    }
-
-    /// Lengthens the cursor's segment by what is typed behind it, if that is visible, ends before `key` and there is room;
-    /// answers how many characters, and the number of visible ones before them. This is nearly every keystroke.
-    #[inline]
-    pub(super) fn go_on(&mut self, key: Key, text: &str) -> Option<(usize, usize)> {
+    pub(super) fn go_on(&mut self, position: Option<usize>, key: Key, text: &str) -> Option<(usize, usize)> {
         let Self { cursor, leaves, sizes, chars, .. } = self;
         let leaf = leaves.get_mut(cursor.leaf as usize)?;
         let segment = leaf.segments.get_mut(cursor.slot)?;
         let has_room = leaf.text.len() + text.len() <= usize::from(sizes.bytes_max);
-        if segment.end() != key || segment.is_deleted() || !has_room {
+        let before = cursor.before_leaf + cursor.before_slot + segment.len as usize;
+        let is_elsewhere = position.is_some_and(|position| position != before);
+        if is_elsewhere || segment.end() != key || segment.is_deleted() || !has_room {
             return None;
         }
-        let before = cursor.before_leaf + cursor.before_slot + segment.len as usize;
         let (grown, end) = (char_count(text), cursor.byte + segment.bytes as usize);
         segment.len += grown as u32;
         segment.bytes += text.len() as u32;

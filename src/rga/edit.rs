@@ -1,6 +1,6 @@
 //! What changes a sequence: inserting and deleting runs.
 
-use crate::id::{ElementId, INTEGER_MAX, Lamport};
+use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 
 use super::leaf::Segment;
 use super::names::Key;
@@ -13,6 +13,7 @@ impl Rga {
     /// The caller has made sure that `parent` is the root or exists, that W3 holds, that `text` is not empty and that
     /// none of the ids exists; `None` if `parent` does not exist. Characters whose ids would be beyond [`INTEGER_MAX`]
     /// are left out; `None` too if that leaves nothing.
+    #[inline]
     pub fn insert(&mut self, parent: &ElementId, id: &ElementId, text: &str) -> Option<usize> {
         let rest = within_clock(id.lamport, text);
         if rest.is_empty() {
@@ -20,51 +21,65 @@ impl Rga {
         }
         // Whoever types goes on behind what is typed last.
         let is_next = parent.lamport.0 + 1 == id.lamport.0 && parent.replica == id.replica;
-        if is_next && let Some(position) = self.go_on(id, rest) {
+        if is_next && let Some(position) = self.go_on(None, id.lamport, &id.replica, rest) {
             return Some(position);
         }
+        self.insert_apart(parent, id, rest)
+    }
+
+    fn insert_apart(&mut self, parent: &ElementId, id: &ElementId, rest: &str) -> Option<usize> {
         let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(self.find_id(parent)?) };
-        Some(self.insert_behind(behind, id, rest))
+        let key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
+        Some(self.insert_behind(behind, key, rest))
     }
 
     /// Inserts a run behind the first `position` visible characters, of which there must be so many; answers what it is
-    /// behind. The caller has made sure that the ids are new, are ids, and exceed all others.
-    pub fn insert_at(&mut self, position: usize, id: &ElementId, text: &str) -> ElementId {
-        if self.tree.is_behind_cursor(position) && self.go_on(id, text).is_some() {
-            return ElementId { lamport: Lamport(id.lamport.0 - 1), replica: id.replica.clone() };
+    /// behind. The caller has made sure that the ids, of which `lamport` and `replica` are the first, are new, are ids, and
+    /// exceed all others.
+    #[inline]
+    pub fn insert_at(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> ElementId {
+        if self.go_on(Some(position), lamport, replica, text).is_some() {
+            return ElementId { lamport: Lamport(lamport.0 - 1), replica: replica.clone() };
         }
+        self.insert_apart_at(position, lamport, replica, text)
+    }
+
+    fn insert_apart_at(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> ElementId {
         let (behind, parent) = match position.checked_sub(1) {
-            None => (self.tree.start(), ElementId::root()),
+            None => (self.tree.start(), None),
             Some(before) => {
                 let place = self.tree.seek(before);
                 let key = self.segment(place).key().plus(u64::from(place.offset));
-                (self.gap_behind(place), self.names.id(key))
+                (self.gap_behind(place), Some(key))
             }
         };
-        self.insert_behind(behind, id, text);
-        parent
+        let replica = self.names.intern(replica);
+        self.insert_behind(behind, Key { lamport: lamport.0, replica }, text);
+        parent.map_or_else(ElementId::root, |key| self.names.id(key))
     }
 
-    /// Inserts what goes on where the cursor's segment ends, if it does and there is room; answers the position of its first
-    /// character.
+    /// Inserts what goes on where the cursor's segment ends, if it does, at `position` if that is given, and there is room;
+    /// answers the position of its first character.
     #[inline]
-    fn go_on(&mut self, id: &ElementId, text: &str) -> Option<usize> {
-        if id.lamport.0 <= self.highest || mutated!(AscendingSiblings) {
+    fn go_on(&mut self, position: Option<usize>, lamport: Lamport, replica: &ReplicaId, text: &str) -> Option<usize> {
+        if !self.is_newest(lamport.0) {
             return None;
         }
-        let replica = self.names.recent(&id.replica)?;
-        let (chars, position) = self.tree.go_on(Key { lamport: id.lamport.0, replica }, text)?;
+        let key = Key { lamport: lamport.0, replica: self.names.recent(replica)? };
+        let (chars, position) = self.tree.go_on(position, key, text)?;
         self.element_count += chars as u64;
-        self.highest = id.lamport.0 + (chars as u64 - 1);
+        self.highest = lamport.0 + (chars as u64 - 1);
         Some(position)
     }
 
+    /// Whether what has this Lamport value precedes all others: what is newer does.
+    fn is_newest(&self, lamport: u64) -> bool {
+        lamport > self.highest && !mutated!(AscendingSiblings)
+    }
+
     /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
-    fn insert_behind(&mut self, behind: Place, id: &ElementId, text: &str) -> usize {
-        let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
-        // What is newer than all others precedes all others.
-        let is_newest = key.lamport > self.highest && !mutated!(AscendingSiblings);
-        let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
+    fn insert_behind(&mut self, behind: Place, mut key: Key, text: &str) -> usize {
+        let mut gap = if self.is_newest(key.lamport) { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
         if text.len() > usize::from(self.tree.sizes.bytes_max) / 2 {
             gap = self.open(gap);
@@ -90,7 +105,7 @@ impl Rga {
             return gap;
         }
         if (gap.slot, gap.offset) == (0, 0) {
-            self.split(gap.leaf, 0);
+            self.split(gap.leaf, 0, true);
             return gap;
         }
         self.split_around(gap, gap.slot, gap.offset)
@@ -152,7 +167,7 @@ impl Rga {
             }
             // At an end, cut there: whoever types or loads on fills leaves to the brim.
             if gap.slot == segments || (gap.slot, gap.offset) == (0, 0) {
-                let right = self.split(gap.leaf, gap.slot);
+                let right = self.split(gap.leaf, gap.slot, gap.slot == 0);
                 let leaf = if gap.slot == 0 { gap.leaf } else { right };
                 return Place { leaf, slot: 0, offset: 0 };
             }
@@ -176,16 +191,18 @@ impl Rga {
             behind if offset > 0 && behind > slot => (behind + 1, gap.offset),
             before => (before, gap.offset),
         };
-        let right = self.split(gap.leaf, cut);
-        match gap_slot.checked_sub(cut) {
-            Some(slot) if slot > 0 || gap_offset > 0 => Place { leaf: right, slot, offset: gap_offset },
-            _ => Place { leaf: gap.leaf, slot: gap_slot, offset: gap_offset },
+        let behind = gap_slot.checked_sub(cut).filter(|slot| *slot > 0 || gap_offset > 0);
+        let right = self.split(gap.leaf, cut, behind.is_none());
+        match behind {
+            Some(slot) => Place { leaf: right, slot, offset: gap_offset },
+            None => Place { leaf: gap.leaf, slot: gap_slot, offset: gap_offset },
         }
     }
 
-    /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one.
-    fn split(&mut self, left: u32, slot: usize) -> u32 {
-        let right = self.tree.split_leaf(left, slot, &self.names);
+    /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one. The left one grows next, or
+    /// else the right one.
+    fn split(&mut self, left: u32, slot: usize, left_grows: bool) -> u32 {
+        let right = self.tree.split_leaf(left, slot, left_grows, &self.names);
         // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
         // segment of that, which is met first, speaks for the rest.
         for segment in &self.tree.leaf(right).segments {
@@ -213,12 +230,26 @@ impl Rga {
     }
 
     /// The same, up to the first id that does not exist; answers how many do.
+    #[inline]
     pub fn delete_existing(&mut self, id: &ElementId, len: u64, vanished: impl FnMut(usize, usize)) -> u64 {
         self.names.key(id).map_or(0, |key| self.delete_known(key, len, vanished))
     }
 
-    fn delete_known(&mut self, mut key: Key, len: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
+    #[inline]
+    fn delete_known(&mut self, key: Key, len: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
         let all = len + u64::from(mutated!(DeletesOneMore));
+        // Most deletions are of one visible segment, where the cursor is.
+        if let Some((place, segment)) = self.find_at_cursor(key)
+            && !segment.is_deleted()
+            && all <= u64::from(segment.len - place.offset)
+        {
+            vanished(self.bury(place, all as u32), all as usize);
+            return len;
+        }
+        len.min(self.delete_many(key, all, vanished))
+    }
+
+    fn delete_many(&mut self, mut key: Key, all: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
         let mut left = all;
         let mut range: Option<(usize, usize)> = None;
         while left > 0
@@ -240,7 +271,7 @@ impl Rga {
             (key, left) = (key.plus(take), left - take);
         }
         range.into_iter().for_each(|(at, len)| vanished(at, len));
-        len.min(all - left)
+        all - left
     }
 
     /// Deletes the `len` visible characters from `position` on if they are of one run and lie together; answers the first
@@ -292,7 +323,7 @@ impl Rga {
         let segments = node.segments.len();
         self.tree.note_shrunk(len as usize);
         if segments > usize::from(self.tree.sizes.segments_max) {
-            self.split(leaf, segments / 2);
+            self.split(leaf, segments / 2, slot < segments / 2);
         }
         before + offset as usize
     }
@@ -300,15 +331,19 @@ impl Rga {
 
 /// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before
 /// it comes here; what comes here anyway must not break the sequence.
+#[inline]
 pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
     let room = (INTEGER_MAX + 1).saturating_sub(lamport.0);
-    if text.len() as u64 <= room {
-        return text;
-    }
+    if text.len() as u64 <= room { text } else { cut_to(text, room) }
+}
+
+#[cold]
+fn cut_to(text: &str, room: u64) -> &str {
     text.char_indices().nth(room as usize).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Number of scalar values; most texts are one keystroke.
+#[inline]
 pub(crate) fn char_count(text: &str) -> usize {
     if text.len() == 1 { 1 } else { text.chars().count() }
 }

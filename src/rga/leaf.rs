@@ -2,6 +2,10 @@
 
 use super::names::{Key, Names, Replica};
 
+/// By how many segments and bytes a leaf grows.
+const SEGMENTS: usize = 16;
+const BYTES: usize = 128;
+
 /// Elements with consecutive ids that stand next to each other, all visible or all deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Segment {
@@ -186,8 +190,6 @@ impl Leaf {
     /// Makes room for more segments and bytes of text. There are many leaves, so they grow by little and not by half.
     #[inline]
     pub(super) fn make_room(&mut self, segments: usize, bytes: usize) {
-        const SEGMENTS: usize = 16;
-        const BYTES: usize = 128;
         if self.segments.capacity() - self.segments.len() < segments {
             self.segments.reserve_exact(SEGMENTS.max(segments));
         }
@@ -290,12 +292,19 @@ impl Leaf {
         }
     }
 
-    /// Takes off everything from `slot` on.
-    pub(super) fn split_off(&mut self, slot: usize) -> (Vec<Segment>, String) {
-        let text = self.text.split_off(self.byte_of_slot(slot));
-        let segments = self.segments.split_off(slot);
-        self.segments.shrink_to_fit();
-        self.text.shrink_to_fit();
+    /// Takes off everything from `slot` on. What does not grow next gives back its room.
+    pub(super) fn split_off(&mut self, slot: usize, left_grows: bool) -> (Vec<Segment>, String) {
+        let (byte, room) = (self.byte_of_slot(slot), if left_grows { (0, 0) } else { (SEGMENTS, BYTES) });
+        let mut segments = Vec::with_capacity(self.segments.len() - slot + room.0);
+        segments.extend_from_slice(&self.segments[slot..]);
+        let mut text = String::with_capacity(self.text.len() - byte + room.1);
+        text.push_str(&self.text[byte..]);
+        self.segments.truncate(slot);
+        self.text.truncate(byte);
+        if !left_grows {
+            self.segments.shrink_to_fit();
+            self.text.shrink_to_fit();
+        }
         (segments, text)
     }
 }

@@ -231,12 +231,13 @@ impl Tree {
         Some(found)
     }
 
-    /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it.
-    pub(super) fn split_leaf(&mut self, left: u32, slot: usize, names: &Names) -> u32 {
+    /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it. One of them
+    /// gets or keeps room to grow.
+    pub(super) fn split_leaf(&mut self, left: u32, slot: usize, left_grows: bool, names: &Names) -> u32 {
         self.settle();
         let next = self.leaf(left).next;
         let right = self.push_leaf(left, next);
-        (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot);
+        (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot, left_grows);
         self.leaf_mut(left).next = right;
         if next != NONE {
             self.leaf_mut(next).previous = right;

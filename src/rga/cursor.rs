@@ -53,13 +53,16 @@ impl Tree {
     /// Moves the cursor to a slot, or behind the last one of a leaf.
     #[inline]
     pub(super) fn aim(&mut self, leaf: u32, slot: usize) {
-        if (self.cursor.leaf, self.cursor.slot) == (leaf, slot) {
-            return;
+        if (self.cursor.leaf, self.cursor.slot) != (leaf, slot) {
+            self.aim_apart(leaf, slot);
         }
+    }
+
+    fn aim_apart(&mut self, leaf: u32, slot: usize) {
         if self.cursor.leaf != leaf {
             self.settle();
-            let before_leaf = self.chars_before_leaf(leaf);
-            self.enter(leaf, before_leaf);
+            let (before_leaf, chars) = (self.chars_before_leaf(leaf), self.leaf(leaf).chars());
+            self.enter(leaf, before_leaf, chars);
         }
         self.walk(slot);
     }
@@ -77,27 +80,47 @@ impl Tree {
     }
 
     fn seek_apart(&mut self, position: usize) -> Place {
-        let place = match position.checked_sub(self.cursor.before_leaf) {
-            Some(inside) if inside < self.cursor.chars => self.find_from_cursor(inside),
-            _ => {
-                self.settle();
-                let (leaf, inside) = self.descend(position);
-                self.enter(leaf, position - inside);
-                let (slot, offset) = self.leaf(leaf).find_visible(0, inside);
-                Place { leaf, slot, offset }
+        let is_inside = |inside: usize| inside < self.cursor.chars;
+        if !position.checked_sub(self.cursor.before_leaf).is_some_and(is_inside) {
+            self.settle();
+            let (leaf, inside, chars) = self.descend(position);
+            self.enter(leaf, position - inside, chars);
+        }
+        self.walk_to(position - self.cursor.before_leaf)
+    }
+
+    /// Moves the cursor inside its leaf to the segment with the visible character at `inside`, which must be there.
+    fn walk_to(&mut self, inside: usize) -> Place {
+        let Self { cursor, leaves, .. } = self;
+        let segments = &leaves[cursor.leaf as usize].segments;
+        if inside < cursor.before_slot / 2 {
+            (cursor.slot, cursor.before_slot, cursor.byte) = (0, 0, 0);
+        }
+        let (mut slot, mut before, mut byte) = (cursor.slot, cursor.before_slot, cursor.byte);
+        while inside < before {
+            slot -= 1;
+            before -= segments[slot].chars();
+            byte -= segments[slot].bytes as usize;
+        }
+        for segment in &segments[slot..] {
+            if inside - before < segment.chars_to_find() {
+                break;
             }
-        };
-        self.walk(place.slot);
-        place
+            before += segment.chars();
+            byte += segment.bytes as usize;
+            slot += 1;
+        }
+        (cursor.slot, cursor.before_slot, cursor.byte) = (slot, before, byte);
+        Place { leaf: cursor.leaf, slot, offset: (inside - before) as u32 }
     }
 
     /// The visible character at `position`, which must be below their number.
     pub(super) fn find_visible(&self, position: usize) -> Place {
         let Cursor { before_leaf, chars, owed, .. } = self.cursor;
         let (leaf, inside) = match position.checked_sub(before_leaf) {
-            None => self.descend(position),
+            None => self.descend_to(position),
             Some(inside) if inside < chars => return self.find_from_cursor(inside),
-            Some(_) => self.descend(position.wrapping_add_signed(-owed)),
+            Some(_) => self.descend_to(position.wrapping_add_signed(-owed)),
         };
         let (slot, offset) = self.leaf(leaf).find_visible(0, inside);
         Place { leaf, slot, offset }
@@ -113,9 +136,8 @@ impl Tree {
         Place { leaf, slot, offset }
     }
 
-    /// Puts the cursor to the beginning of a leaf. Nothing is owed.
-    pub(super) fn enter(&mut self, leaf: u32, before_leaf: usize) {
-        let chars = self.leaf(leaf).chars();
+    /// Puts the cursor to the beginning of a leaf with so many visible characters. Nothing is owed.
+    pub(super) fn enter(&mut self, leaf: u32, before_leaf: usize, chars: usize) {
         self.cursor = Cursor { leaf, before_leaf, chars, ..Cursor::default() };
     }
 
@@ -159,27 +181,6 @@ impl Tree {
         cursor.chars += grown;
         cursor.owed += grown as isize;
         Some((grown, before))
-    }
-
-    /// Deletes the last `len` elements of the cursor's segment, from `place` on, if that is visible, all ASCII and longer,
-    /// and tombstones go on behind it; answers the position of the first. This is nearly every backspace.
-    #[inline]
-    pub(super) fn bury_end(&mut self, Place { leaf, slot, offset }: Place, len: u32) -> Option<usize> {
-        let Self { cursor, leaves, .. } = self;
-        let leaf = leaves.get_mut(leaf as usize).filter(|_| (cursor.leaf, cursor.slot) == (leaf, slot))?;
-        let [segment, tombstones, ..] = leaf.segments.get_mut(slot..)? else { return None };
-        let all = segment.len;
-        let is_end = offset > 0 && offset + len == all && segment.bytes == all && tombstones.is_deleted();
-        if !is_end || segment.end() != tombstones.key() || tombstones.len.checked_add(len).is_none() {
-            return None;
-        }
-        (segment.len, segment.bytes) = (offset, offset);
-        tombstones.lamport -= u64::from(len);
-        tombstones.len += len;
-        leaf.drop_text(cursor.byte + offset as usize, len as usize);
-        let before = cursor.before() + offset as usize;
-        self.note_shrunk(len as usize);
-        Some(before)
     }
 
     /// Lengthens the segment before a gap by one that goes on as it does, and moves the cursor there; answers the number of

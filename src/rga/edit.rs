@@ -311,21 +311,25 @@ impl Rga {
     /// Deletes `len` elements of one visible segment; answers the position of the first.
     #[inline]
     fn bury(&mut self, place: Place, len: u32) -> usize {
-        self.tree.bury_end(place, len).unwrap_or_else(|| self.bury_apart(place, len))
-    }
-
-    fn bury_apart(&mut self, place: Place, len: u32) -> usize {
         let Place { leaf, slot, offset } = place;
         self.tree.aim(leaf, slot);
         let (before, start) = (self.tree.cursor.before(), self.tree.cursor.byte);
+        let is_done = self.tree.leaf_mut(leaf).bury_at_edge(start, slot, offset, len);
+        self.tree.note_shrunk(len as usize);
+        if !is_done {
+            self.bury_apart(place, start, len);
+        }
+        before + offset as usize
+    }
+
+    /// Deletes in the cursor's segment, whose text begins at `start`, what has been counted already.
+    fn bury_apart(&mut self, Place { leaf, slot, offset }: Place, start: usize, len: u32) {
         let node = self.tree.leaf_mut(leaf);
         node.bury(start, slot, offset, len);
         let segments = node.segments.len();
-        self.tree.note_shrunk(len as usize);
         if segments > usize::from(self.tree.sizes.segments_max) {
             self.split(leaf, segments / 2, slot < segments / 2);
         }
-        before + offset as usize
     }
 }
 

@@ -40,6 +40,12 @@ impl Segment {
         if self.is_deleted() { 0 } else { self.len as usize }
     }
 
+    /// The same for whoever looks for a position.
+    #[inline]
+    pub(super) fn chars_to_find(&self) -> usize {
+        if mutated!(TombstonesCountAsText) { self.len as usize } else { self.chars() }
+    }
+
     /// Where an element of it is, as the distance from the first.
     pub(super) fn offset_of(&self, key: Key) -> Option<u32> {
         let distance = key.lamport.wrapping_sub(self.lamport);
@@ -77,7 +83,7 @@ impl Leaf {
     /// there.
     pub(super) fn find_visible(&self, slot: usize, mut position: usize) -> (usize, u32) {
         for (slot, segment) in self.segments.iter().enumerate().skip(slot) {
-            let chars = if mutated!(TombstonesCountAsText) { segment.len as usize } else { segment.chars() };
+            let chars = segment.chars_to_find();
             if position < chars {
                 return (slot, position as u32);
             }
@@ -125,13 +131,13 @@ impl Leaf {
     }
 
     /// Bytes of the first `offset` characters of a visible segment, whose text begins at `start`.
+    #[inline]
     fn bytes_inside(&self, start: usize, slot: usize, offset: u32) -> usize {
         let segment = &self.segments[slot];
         if segment.bytes == segment.len || mutated!(BytesForChars) {
             return offset as usize;
         }
-        let text = &self.text[start..start + segment.bytes as usize];
-        text.char_indices().nth(offset as usize).map_or(text.len(), |(at, _)| at)
+        byte_of(&self.text[start..start + segment.bytes as usize], offset)
     }
 
     /// The character of a visible element.
@@ -201,9 +207,6 @@ impl Leaf {
     /// Deletes `len` elements of one visible segment from a place on, whose segment's text begins at `start`: drops their
     /// text, and joins the tombstones with those beside them. Grows by at most two segments.
     pub(super) fn bury(&mut self, start: usize, slot: usize, offset: u32, len: u32) {
-        if self.bury_at_edge(start, slot, offset, len) {
-            return;
-        }
         let (slot, start) = if offset > 0 {
             self.cut(start, slot, offset);
             (slot + 1, start + self.segments[slot].bytes as usize)
@@ -223,35 +226,29 @@ impl Leaf {
 
     /// What people do most: deletes a part of a segment next to tombstones that it joins, at the end before them or at
     /// the beginning behind them. Only a boundary moves. Answers whether this was the case.
-    fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
-        let Segment { len: all, .. } = self.segments[slot];
-        let is_end = offset > 0 && offset + len == all;
-        let is_beginning = offset == 0 && len < all;
-        let tombstones = match (is_end, is_beginning) {
-            (true, _) => self.segments.get(slot + 1),
-            (_, true) => slot.checked_sub(1).map(|left| &self.segments[left]),
-            _ => None,
-        };
-        let Some(tombstones) = tombstones.filter(|segment| segment.is_deleted()) else { return false };
-        let (segment, room) = (&self.segments[slot], tombstones.len.checked_add(len).is_some());
+    #[inline]
+    pub(super) fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
+        let segment = self.segments[slot];
+        let is_end = offset > 0 && offset + len == segment.len;
+        if !is_end && (offset > 0 || len == segment.len) {
+            return false;
+        }
+        let beside = if is_end { slot + 1 } else { slot.wrapping_sub(1) };
+        let Some(tombstones) = self.segments.get(beside).filter(|beside| beside.is_deleted()) else { return false };
         let joins = if is_end { segment.end() == tombstones.key() } else { tombstones.end() == segment.key() };
-        if !joins || !room {
+        if !joins || tombstones.len.checked_add(len).is_none() {
             return false;
         }
         let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
-        let all_bytes = segment.bytes as usize;
-        let (kept, dropped) = if is_end { (cut, cut..all_bytes) } else { (all_bytes - cut, 0..cut) };
-        self.drop_text(start + dropped.start, dropped.len());
-        let segment = &mut self.segments[slot];
+        let dropped = if is_end { segment.bytes as usize - cut } else { cut };
+        self.drop_text(if is_end { start + cut } else { start }, dropped);
+        let (segment, distance) = (&mut self.segments[slot], u64::from(len));
         segment.len -= len;
-        segment.bytes = kept as u32;
-        if is_end {
-            self.segments[slot + 1].lamport -= u64::from(len);
-            self.segments[slot + 1].len += len;
-        } else {
-            segment.lamport += u64::from(len);
-            self.segments[slot - 1].len += len;
-        }
+        segment.bytes -= dropped as u32;
+        segment.lamport += if is_end { 0 } else { distance };
+        let tombstones = &mut self.segments[beside];
+        tombstones.len += len;
+        tombstones.lamport -= if is_end { distance } else { 0 };
         true
     }
 
@@ -307,4 +304,8 @@ impl Leaf {
         }
         (segments, text)
     }
+}
+
+fn byte_of(text: &str, position: u32) -> usize {
+    text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at)
 }

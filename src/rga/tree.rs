@@ -120,19 +120,25 @@ impl Tree {
         leaf
     }
 
-    /// The leaf with the visible character at `position` as the inner nodes know it, and what is left of the position.
-    pub(super) fn descend(&self, mut position: usize) -> (u32, usize) {
-        let mut node = self.root;
+    /// The leaf with the visible character at `position` as the inner nodes know it, what is left of the position, and the
+    /// number of visible characters in the leaf.
+    pub(super) fn descend(&self, mut position: usize) -> (u32, usize, usize) {
+        let (mut node, mut chars) = (self.root, self.chars);
         for _ in 0..self.height {
             for child in &self.inner(node).children {
-                node = child.node;
-                if position < child.chars {
+                (node, chars) = (child.node, child.chars);
+                if position < chars {
                     break;
                 }
-                position -= child.chars;
+                position -= chars;
             }
         }
-        (node, position)
+        (node, position, chars)
+    }
+
+    pub(super) fn descend_to(&self, position: usize) -> (u32, usize) {
+        let (leaf, inside, _) = self.descend(position);
+        (leaf, inside)
     }
 
     /// Number of visible characters before a leaf.
@@ -244,7 +250,7 @@ impl Tree {
         }
         self.add_sibling(left, right, names);
         if self.cursor.leaf == left {
-            self.enter(left, self.cursor.before_leaf);
+            self.enter(left, self.cursor.before_leaf, self.leaf(left).chars());
         }
         right
     }
@@ -286,7 +292,7 @@ impl Tree {
             (level, self.height) = (above, self.height + 1);
         }
         self.root = level[0].node;
-        self.enter(0, 0);
+        self.enter(0, 0, self.leaf(0).chars());
     }
 
     /// Makes an inner node over children of `level`: 0 if they are leaves.

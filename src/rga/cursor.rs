@@ -61,7 +61,7 @@ impl Tree {
     fn aim_apart(&mut self, leaf: u32, slot: usize) {
         if self.cursor.leaf != leaf {
             self.settle();
-            let (before_leaf, chars) = (self.chars_before_leaf(leaf), self.leaf(leaf).chars());
+            let (before_leaf, chars) = self.locate(leaf);
             self.enter(leaf, before_leaf, chars);
         }
         self.walk(slot);

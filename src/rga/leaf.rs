@@ -197,7 +197,8 @@ impl Leaf {
     #[inline]
     pub(super) fn make_room(&mut self, segments: usize, bytes: usize) {
         if self.segments.capacity() - self.segments.len() < segments {
-            self.segments.reserve_exact(SEGMENTS.max(segments));
+            let is_new = self.segments.capacity() == 0;
+            self.segments.reserve_exact(if is_new { segments } else { SEGMENTS.max(segments) });
         }
         if self.text.capacity() - self.text.len() < bytes {
             self.text.reserve_exact(BYTES.max(bytes));
@@ -291,6 +292,12 @@ impl Leaf {
 
     /// Takes off everything from `slot` on. What does not grow next gives back its room.
     pub(super) fn split_off(&mut self, slot: usize, left_grows: bool) -> (Vec<Segment>, String) {
+        if slot == self.segments.len() {
+            // Whoever fills the new leaf makes as much room as is needed.
+            self.segments.shrink_to_fit();
+            self.text.shrink_to_fit();
+            return (Vec::new(), String::new());
+        }
         let (byte, room) = (self.byte_of_slot(slot), if left_grows { (0, 0) } else { (SEGMENTS, BYTES) });
         let mut segments = Vec::with_capacity(self.segments.len() - slot + room.0);
         segments.extend_from_slice(&self.segments[slot..]);

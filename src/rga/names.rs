@@ -50,14 +50,21 @@ impl Names {
     }
 
     /// The number of a name, a new one if it has none.
+    #[inline]
     pub(super) fn intern(&mut self, name: &ReplicaId) -> Replica {
-        self.recent = self.number(name).unwrap_or_else(|| {
+        if self.recent(name).is_none() {
+            self.recent = self.number_of_other(name);
+        }
+        self.recent
+    }
+
+    fn number_of_other(&mut self, name: &ReplicaId) -> Replica {
+        self.number(name).unwrap_or_else(|| {
             let number = self.by_number.len() as Replica;
             self.by_number.push(name.clone());
             self.by_name.insert(name.clone(), number);
             number
-        });
-        self.recent
+        })
     }
 
     /// How many have a number.

@@ -141,6 +141,29 @@ impl Tree {
         (leaf, inside)
     }
 
+    /// Number of visible characters before a leaf, and in it, if the cursor owes nothing.
+    pub(super) fn locate(&self, leaf: u32) -> (usize, usize) {
+        let cursor = &self.cursor;
+        // Whoever deletes on goes from leaf to leaf.
+        if self.leaf(cursor.leaf).next == leaf {
+            return (cursor.before_leaf + cursor.chars, self.leaf(leaf).chars());
+        }
+        let (mut before, mut chars) = (0, None);
+        let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        while parent != NONE {
+            let inner = self.inner(parent);
+            for child in &inner.children {
+                if child.node == node {
+                    chars.get_or_insert(child.chars);
+                    break;
+                }
+                before += child.chars;
+            }
+            (node, parent) = (parent, inner.parent);
+        }
+        (before, chars.unwrap_or(self.chars))
+    }
+
     /// Number of visible characters before a leaf.
     pub(super) fn chars_before_leaf(&self, leaf: u32) -> usize {
         let mut before = 0;

@@ -202,8 +202,8 @@ impl Document {
         if id.lamport > self.rga.highest()
             && let Some(at) = self.rga.insert(parent, id, text)
         {
-            let here = within_clock(id.lamport, text);
-            let text = if here.len() == text.len() { text.clone() } else { here.into() };
+            let is_whole = within_clock(id.lamport, text).len() == text.len();
+            let text = if is_whole { text.clone() } else { shortened(id.lamport, text) };
             deltas.push(Delta::Insert { at, text });
             self.highest = self.highest.max(self.rga.highest());
             return true;
@@ -369,11 +369,29 @@ impl Document {
             return self.make_and_integrate(clock, position, text, replica, deltas);
         }
         let at = gap(position);
+        if !self.rga.type_on(at, lamport, replica, text) {
+            return Some(self.insert_apart(lamport, at, text, replica, deltas));
+        }
+        self.highest = self.highest.max(self.rga.highest());
+        let text = edit_text(text);
+        deltas.push(Delta::Insert { at, text: text.clone() });
+        let parent = ElementId { lamport: Lamport(lamport.0 - 1), replica: replica.clone() };
+        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
+    }
+
+    fn insert_apart(
+        &mut self,
+        lamport: Lamport,
+        at: usize,
+        text: &str,
+        replica: &ReplicaId,
+        deltas: &mut Vec<Delta>,
+    ) -> Edit {
         let parent = self.rga.insert_at(at, lamport, replica, text);
         self.highest = self.highest.max(self.rga.highest());
         let text = edit_text(text);
         deltas.push(Delta::Insert { at, text: text.clone() });
-        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
+        Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text }
     }
 
     #[cold]
@@ -414,6 +432,11 @@ impl Document {
         let ranges = self.rga.ids_at(position, len)?;
         Op::of_edits(ranges.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())
     }
+}
+
+#[cold]
+fn shortened(lamport: Lamport, text: &str) -> SmolStr {
+    within_clock(lamport, text).into()
 }
 
 /// The gap that an insertion at `position` goes into.

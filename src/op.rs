@@ -55,7 +55,7 @@ static ASCII: [&str; 128] = {
 };
 
 /// The text of an edit. One keystroke is a reference into a table: that is written and copied faster than characters.
-#[inline]
+#[inline(never)] // Built in place and then copied as a whole, which the compiler does not do by itself.
 pub(crate) fn edit_text(text: &str) -> SmolStr {
     match text.as_bytes() {
         // A text of one byte is ASCII.

@@ -162,7 +162,7 @@ impl Tree {
     /// Lengthens the cursor's segment by what is typed behind it, if that is visible, ends before `key`, and at `position` if
     /// one is given, and there is room; answers how many characters, and the number of visible ones before them. This is
     /// nearly every keystroke.
-    #[inline]
+    #[inline(always)]
     pub(super) fn go_on(&mut self, position: Option<usize>, key: Key, text: &str) -> Option<(usize, usize)> {
         let Self { cursor, leaves, sizes, chars, .. } = self;
         let leaf = leaves.get_mut(cursor.leaf as usize)?;

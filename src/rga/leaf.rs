@@ -227,7 +227,7 @@ impl Leaf {
 
     /// What people do most: deletes a part of a segment next to tombstones that it joins, at the end before them or at
     /// the beginning behind them. Only a boundary moves. Answers whether this was the case.
-    #[inline]
+    #[inline(always)]
     pub(super) fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
         let segment = self.segments[slot];
         let is_end = offset > 0 && offset + len == segment.len;

@@ -67,9 +67,16 @@ impl Rga {
         }
         let key = Key { lamport: lamport.0, replica: self.names.recent(replica)? };
         let (chars, position) = self.tree.go_on(position, key, text)?;
-        self.element_count += chars as u64;
-        self.highest = lamport.0 + (chars as u64 - 1);
+        self.note_elements(lamport.0, chars as u64);
         Some(position)
+    }
+
+    /// Counts new elements, of which the first has this Lamport value.
+    #[inline]
+    fn note_elements(&mut self, lamport: u64, len: u64) {
+        self.element_count += len;
+        let last = if mutated!(ClockAtTheRunsBeginning) { lamport } else { lamport + (len - 1) };
+        self.highest = self.highest.max(last);
     }
 
     /// Whether what has this Lamport value precedes all others: what is newer does.
@@ -79,7 +86,8 @@ impl Rga {
 
     /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
     fn insert_behind(&mut self, behind: Place, mut key: Key, text: &str) -> usize {
-        let mut gap = if self.is_newest(key.lamport) { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
+        let mut gap =
+            if self.is_newest(key.lamport) { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
         if text.len() > usize::from(self.tree.sizes.bytes_max) / 2 {
             gap = self.open(gap);
@@ -131,9 +139,7 @@ impl Rga {
     /// Puts a segment into a gap; answers the number of visible characters before it, and the gap behind it.
     pub(super) fn put(&mut self, gap: Place, segment: Segment, text: &str) -> (usize, Place) {
         let gap = self.make_room(gap, text.len());
-        self.element_count += u64::from(segment.len);
-        let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
-        self.highest = self.highest.max(last.lamport);
+        self.note_elements(segment.lamport, u64::from(segment.len));
         if let Some(before) = self.tree.extend(gap, &segment, text) {
             return (before, gap);
         }
@@ -298,7 +304,9 @@ impl Rga {
             self.bury(place, take);
             left -= take as usize;
             match &mut range {
-                Some((first, len)) if first.plus(u64::from(*len)) == key && len.checked_add(take).is_some() => *len += take,
+                Some((first, len)) if first.plus(u64::from(*len)) == key && len.checked_add(take).is_some() => {
+                    *len += take;
+                }
                 _ => {
                     let before = range.replace((key, take));
                     before.into_iter().for_each(|(first, len)| buried(self.names.id(first), len));

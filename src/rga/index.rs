@@ -251,4 +251,15 @@ mod tests {
         assert_eq!(entries, map.into_iter().collect::<Vec<_>>());
         assert!(index.chunks().count() > 50, "many chunks were made");
     }
+    #[test]
+    fn entries_are_asked_for_where_they_are() {
+        let mut index = Index::default();
+        (0..1_000).for_each(|n| index.add(Key { lamport: 1 + 2 * n, replica: 0 }, n as u32));
+        assert!(index.is_sorted());
+        let mut hidden = index.clone();
+        hidden.tails[0].chunk.clear();
+        assert!(!hidden.is_sorted(), "older entries behind no newest ones are never found");
+        index.tails[0].older.insert(0, vec![Entry { distance: 1_000, leaf: 0 }]);
+        assert!(!index.is_sorted(), "a chunk reaches into the next one");
+    }
 }

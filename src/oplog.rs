@@ -120,10 +120,14 @@ pub(crate) fn decode_versioned<'a, T: Deserialize<'a>>(bytes: &'a [u8], known: u
     if left.is_empty() { Ok(value) } else { Err(DecodeError::Inconsistent("bytes are left over behind it")) }
 }
 
+/// Bytes that are set aside for a value: enough for the record of a keystroke, so that it is written without growing.
+const USUAL_BYTES: usize = 256;
+
 /// Writes a value behind its format byte.
 pub(crate) fn encode_versioned<T: Serialize>(value: &T, format: u8) -> Vec<u8> {
-    postcard::to_extend(value, vec![format])
-        .expect("a vector takes everything, and the values hold nothing unserialisable")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(format);
+    postcard::to_extend(value, bytes).expect("a vector takes everything, and the values hold nothing unserialisable")
 }
 
 /// Encodes an entry and its stamp as the payload of a stored record.

@@ -8,6 +8,13 @@ export type Json = string | number | boolean | null | Json[] | Map<string, Json>
 const KEYS_MAX = 64;
 const DEPTH_MAX = 16;
 
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
 const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const WORD = /true|false|null/y;
@@ -52,19 +59,19 @@ class Reader {
     return match;
   }
 
-  /** Steps over one character behind white space, if it is there. */
-  #skip(character: string): boolean {
+  /** Steps over one character behind white space, if it is there; what it is is its code. */
+  #skip(code: number): boolean {
     if (this.#text.charCodeAt(this.#at) <= 0x20) this.#take(SPACE);
-    const isHere = this.#text[this.#at] === character;
+    const isHere = this.#text.charCodeAt(this.#at) === code;
     if (isHere) this.#at += 1;
     return isHere;
   }
 
   /** `depth` is the level that an object or array here is on. */
   value(depth: number): Json {
-    if (this.#skip('"')) return this.#string();
-    if (this.#skip("{")) return this.#object(depth);
-    if (this.#skip("[")) return this.#array(depth);
+    if (this.#skip(QUOTE)) return this.#string();
+    if (this.#skip(OPEN_OBJECT)) return this.#object(depth);
+    if (this.#skip(OPEN_ARRAY)) return this.#array(depth);
     const first = this.#text[this.#at] ?? "";
     return first >= "a" ? (WORDS[this.#take(WORD)] as Json) : this.#number();
   }
@@ -72,29 +79,29 @@ class Reader {
   #object(depth: number): Json {
     const fields = new Map<string, Json>();
     if (depth > DEPTH_MAX) refuse();
-    if (this.#skip("}")) return fields;
+    if (this.#skip(CLOSE_OBJECT)) return fields;
     do {
-      const key = this.#skip('"') ? this.#string() : refuse();
-      if (fields.has(key) || fields.size === KEYS_MAX || !this.#skip(":")) refuse();
+      const key = this.#skip(QUOTE) ? this.#string() : refuse();
+      if (fields.has(key) || fields.size === KEYS_MAX || !this.#skip(COLON)) refuse();
       fields.set(key, this.value(depth + 1));
-    } while (this.#skip(","));
-    return this.#skip("}") ? fields : refuse();
+    } while (this.#skip(COMMA));
+    return this.#skip(CLOSE_OBJECT) ? fields : refuse();
   }
 
   #array(depth: number): Json {
     const items: Json[] = [];
     if (depth > DEPTH_MAX) refuse();
-    if (this.#skip("]")) return items;
+    if (this.#skip(CLOSE_ARRAY)) return items;
     do items.push(this.value(depth + 1));
-    while (this.#skip(","));
-    return this.#skip("]") ? items : refuse();
+    while (this.#skip(COMMA));
+    return this.#skip(CLOSE_ARRAY) ? items : refuse();
   }
 
   #number(): number {
     const digits = this.#take(NUMBER);
     const value = Number(digits);
     if (!Number.isFinite(value)) refuse();
-    return Number.isSafeInteger(value) && /^\d+$/.test(digits) ? value : Number.NaN;
+    return Number.isSafeInteger(value) && value >= 0 && String(value) === digits ? value : Number.NaN;
   }
 
   /** The string whose opening quote was just stepped over. */

@@ -76,7 +76,7 @@ export interface Echo {
   readonly client_msg_id: number | string;
   readonly op: Op | Retire | undefined;
   readonly count: number;
-  readonly term?: string;
+  readonly term?: string | undefined;
 }
 
 /** Elements in document order: visible ones as their text, tombstones as their number. */

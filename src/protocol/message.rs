@@ -317,9 +317,11 @@ pub struct Resync {
     pub state: DocumentState,
 }
 
+/// Bytes that are set aside for an operation: enough for a keystroke, so that it is written without growing.
+const USUAL_BYTES: usize = 128;
+
 /// The canonical encoding of an operation: what its digest is taken of, and part of the stored record.
 pub fn digest_of(op: &Op) -> Digest {
-    Digest::of(
-        &postcard::to_stdvec(op).expect("a vector takes everything, and an operation holds nothing unserialisable"),
-    )
+    let bytes = postcard::to_extend(op, Vec::with_capacity(USUAL_BYTES));
+    Digest::of(&bytes.expect("a vector takes everything, and an operation holds nothing unserialisable"))
 }

@@ -34,7 +34,7 @@ struct Agent<P> {
 /// All messages in the order of the history. Each agent gets those of the others when one of its transactions builds on
 /// them, and no sooner.
 pub fn messages<P: Peer>(trace: &Trace) -> Vec<Vec<u8>> {
-    if !P::IS_SHARED {
+    if !P::RECEIVES {
         return Vec::new();
     }
     let count = trace.transactions.len();

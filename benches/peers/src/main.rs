@@ -16,7 +16,7 @@ mod table;
 mod trace;
 
 use measure::{Contestant, Figures, Subject};
-use peer::{Cola, Diamond, JumpRope, Ours};
+use peer::{Automerge, Cola, Diamond, JumpRope, Loro, Ours, Yrs};
 
 fn main() {
     let mut rounds = 15;
@@ -37,11 +37,14 @@ fn main() {
     let mut results: Vec<(String, Vec<Figures>)> = Vec::new();
     for name in names {
         let trace = history::read(&name);
-        let contestants: [&dyn Contestant; 4] = [
+        let contestants: [&dyn Contestant; 7] = [
             &Subject::<Ours>::new(&trace),
             &Subject::<Diamond>::new(&trace),
             &Subject::<Cola>::new(&trace),
             &Subject::<JumpRope>::new(&trace),
+            &Subject::<Yrs>::new(&trace),
+            &Subject::<Loro>::new(&trace),
+            &Subject::<Automerge>::new(&trace),
         ];
         results.push((name, measure::in_turns(&contestants, rounds)));
     }

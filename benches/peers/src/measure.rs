@@ -45,7 +45,7 @@ pub struct Figures {
     pub name: &'static str,
     pub patches: usize,
     /// Bytes that the author's document holds after the history, or the observer's if there were several authors.
-    pub heap: usize,
+    pub heap: Option<usize>,
     /// Blocks allocated while typing the history, and while integrating its values.
     pub blocks: [Option<usize>; 2],
     pub saved: Option<usize>,
@@ -64,16 +64,19 @@ pub struct Subject<'t, P: Peer> {
     values: Vec<P::Message>,
     bytes: Vec<Vec<u8>>,
     saved: Vec<u8>,
+    /// How long each task took the first time.
+    first: [Option<f64>; 4],
 }
 
 impl<'t, P: Peer> Subject<'t, P> {
     pub fn new(trace: &'t Trace) -> Self {
         let bytes = history::messages::<P>(trace);
         let values = P::values(trace, &bytes);
-        let mut subject = Self { trace, values, bytes, saved: Vec::new() };
+        let mut subject = Self { trace, values, bytes, saved: Vec::new(), first: [None; 4] };
         for task in TASKS {
-            if let Some(peer) = subject.perform(task) {
+            if let Some((seconds, peer)) = subject.time(task) {
                 assert!(peer.text() == trace.end, "{} ends in another text: {task:?}", P::NAME);
+                subject.first[task as usize] = Some(seconds);
                 subject.saved = peer.save();
             }
         }
@@ -84,7 +87,8 @@ impl<'t, P: Peer> Subject<'t, P> {
         let is_possible = match task {
             Task::Local => !self.trace.is_concurrent,
             Task::Values => !self.values.is_empty(),
-            Task::Bytes | Task::Load => P::IS_SHARED,
+            Task::Bytes => !self.bytes.is_empty(),
+            Task::Load => P::IS_SHARED && !self.saved.is_empty(),
         };
         is_possible.then(|| {
             let mut peer = P::new(if task == Task::Local { 0 } else { 9 });
@@ -96,6 +100,12 @@ impl<'t, P: Peer> Subject<'t, P> {
             }
             peer
         })
+    }
+
+    fn time(&self, task: Task) -> Option<(f64, P)> {
+        let begin = cpu_seconds();
+        let peer = black_box(self.perform(task)?);
+        Some((cpu_seconds() - begin, peer))
     }
 
     /// Bytes that remain, and blocks that were allocated.
@@ -110,22 +120,19 @@ impl<'t, P: Peer> Subject<'t, P> {
 
 impl<P: Peer> Contestant for Subject<'_, P> {
     fn run(&self, task: Task) -> Option<f64> {
-        let begin = cpu_seconds();
-        let peer = black_box(self.perform(task)?);
-        let seconds = cpu_seconds() - begin;
-        drop(peer);
-        Some(seconds)
+        self.time(task).map(|(seconds, _)| seconds)
     }
 
     fn figures(&self) -> Figures {
-        let [local, values, bytes] = [Task::Local, Task::Values, Task::Bytes].map(|task| self.allocated(task));
+        let [local, values] = [Task::Local, Task::Values].map(|task| self.allocated(task));
+        let shared = local.or(values).or_else(|| self.allocated(Task::Bytes));
         Figures {
             name: P::NAME,
             patches: self.trace.patches().count(),
-            heap: local.or(values).or(bytes).map_or(0, |(held, _)| held),
+            heap: shared.map(|(held, _)| held),
             blocks: [local, values].map(|allocated| allocated.map(|(_, blocks)| blocks)),
-            saved: P::IS_SHARED.then_some(self.saved.len()),
-            times: Default::default(),
+            saved: (P::IS_SHARED && !self.saved.is_empty()).then_some(self.saved.len()),
+            times: self.first.map(|seconds| Times(seconds.into_iter().collect())),
         }
     }
 }
@@ -136,9 +143,10 @@ pub fn cpu_seconds() -> f64 {
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
-/// A task that takes this long is measured in the first rounds only.
+/// A task that takes this long is measured in one round only, beside the first time.
 const LONG_SECONDS: f64 = 0.5;
-const LONG_ROUNDS: usize = 2;
+/// A task that takes this long is not repeated.
+const LONGEST_SECONDS: f64 = 5.0;
 
 /// Lets the contestants take turns.
 pub fn in_turns(contestants: &[&dyn Contestant], rounds: usize) -> Vec<Figures> {
@@ -147,8 +155,13 @@ pub fn in_turns(contestants: &[&dyn Contestant], rounds: usize) -> Vec<Figures> 
         for (index, task) in TASKS.into_iter().enumerate() {
             for (contestant, figures) in contestants.iter().zip(&mut all) {
                 let times = &mut figures.times[index];
-                let is_long = times.min().is_some_and(|seconds| seconds > LONG_SECONDS);
-                if round < LONG_ROUNDS || !is_long {
+                let most = match times.min() {
+                    Some(seconds) if seconds > LONGEST_SECONDS => 0,
+                    Some(seconds) if seconds > LONG_SECONDS => 1,
+                    Some(_) => rounds,
+                    None => 0,
+                };
+                if round < most {
                     times.0.extend(contestant.run(task));
                 }
             }

@@ -49,7 +49,7 @@ fn row(figures: &Figures) -> String {
         per_patch(Task::Values),
         per_patch(Task::Bytes),
         blocks.join(" / "),
-        format!("{:.2}", figures.heap as f64 / 1e6),
+        figures.heap.map_or(NONE.to_owned(), |bytes| format!("{:.2}", bytes as f64 / 1e6)),
         figures.saved.map_or(NONE.to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e3)),
         load.map_or(NONE.to_owned(), |(min, median)| format!("{:.2} / {:.2}", min * 1e3, median * 1e3)),
     ]
@@ -58,7 +58,7 @@ fn row(figures: &Figures) -> String {
 
 /// The contestants stand in the order of `main`.
 fn shares(all: &[Figures]) -> String {
-    let [ours, diamond, cola, floor] = all else { unreachable!("four contestants") };
+    let [ours, diamond, cola, floor, ..] = all else { unreachable!("four contestants at least") };
     let share = |mine: Option<f64>, other: Option<f64>| match (mine, other) {
         (Some(mine), Some(other)) => format!("{:.2}", mine / other),
         _ => NONE.to_owned(),
@@ -69,7 +69,7 @@ fn shares(all: &[Figures]) -> String {
         times(Task::Local, floor),
         times(Task::Values, cola),
         times(Task::Bytes, cola),
-        share(Some(ours.heap as f64), Some(diamond.heap as f64)),
+        share(ours.heap.map(|bytes| bytes as f64), diamond.heap.map(|bytes| bytes as f64)),
         times(Task::Load, cola),
     ]
     .join(" | ")

@@ -170,7 +170,7 @@ pub struct Server {
     pub contestant: Contestant,
     pub address: SocketAddr,
     process: Child,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -180,25 +180,27 @@ impl Server {
     ///
     /// If it does not come up.
     pub fn start(contestant: Contestant, programs: &Programs) -> Result<Self, StartError> {
-        let name = contestant.name();
-        let failed = |error| StartError::Spawn(name, error);
-        let data = tempfile::tempdir_in(&programs.data).map_err(failed)?;
-        // Given back at once; nothing else on this machine is asked to take it.
-        let address = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-        let address = address.map_err(failed)?;
-        let command = contestant.command(programs, address, data.path());
-        let mut process = Command::new("taskset");
-        process.args(["--cpu-list", "0"]).args(command).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = process.spawn().map_err(failed)?;
-        let server = Self { contestant, address, process, _data: data };
+        let data = tempfile::tempdir_in(&programs.data).map_err(|error| StartError::Spawn(contestant.name(), error))?;
+        let (address, process) = launch(contestant, programs, data.path())?;
+        Ok(Self { contestant, address, process, data })
+    }
+
+    /// Ends it without warning and starts it again with its data; how long it took until it listened.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn restart(&mut self, programs: &Programs) -> Result<Duration, StartError> {
+        self.end();
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            if begun.elapsed() > START_MAX {
-                return Err(StartError::Silent(name));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(server)
+        (self.address, self.process) = launch(self.contestant, programs, self.data.path())?;
+        Ok(begun.elapsed())
+    }
+
+    fn end(&mut self) {
+        // It is a benchmark's: nobody waits for what it still does.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 
     /// CPU time so far, and memory.
@@ -210,10 +212,29 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is a benchmark's, with data that nobody reads again.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.end();
     }
+}
+
+fn launch(contestant: Contestant, programs: &Programs, data: &Path) -> Result<(SocketAddr, Child), StartError> {
+    let name = contestant.name();
+    let failed = |error| StartError::Spawn(name, error);
+    // Given back at once; nothing else on this machine is asked to take it.
+    let address = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let address = address.map_err(failed)?;
+    let mut process = Command::new("taskset");
+    process.args(["--cpu-list", "0"]).args(contestant.command(programs, address, data));
+    let mut process = process.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(failed)?;
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if begun.elapsed() > START_MAX {
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(StartError::Silent(name));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok((address, process))
 }
 
 /// What a process has used.

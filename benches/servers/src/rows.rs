@@ -34,6 +34,7 @@ pub enum Row {
     NewClient,
     Paper,
     ComeBack,
+    Stored,
 }
 
 /// One figure.
@@ -57,7 +58,7 @@ pub const NOT_HELD: &str = "not held";
 pub const HIGHEST_TRIED: &str = "the highest tried";
 
 impl Row {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OneAtATime,
         Self::Hundred,
         Self::ThousandAt10,
@@ -70,6 +71,7 @@ impl Row {
         Self::Idle,
         Self::ManyIdle,
         Self::ComeBack,
+        Self::Stored,
     ];
 
     /// As the command line calls it.
@@ -88,6 +90,7 @@ impl Row {
             Self::NewClient => "new-client",
             Self::Paper => "paper",
             Self::ComeBack => "come-back",
+            Self::Stored => "stored",
         }
     }
 
@@ -107,6 +110,7 @@ impl Row {
             Self::NewClient => "a new client gets 20,000 characters",
             Self::Paper => "a new client gets automerge-paper",
             Self::ComeBack => "1,000 clients come back at once",
+            Self::Stored => "100,000 stored documents",
         }
     }
 
@@ -121,6 +125,8 @@ impl Row {
             Self::NewClient => contestant != Contestant::Broadcaster,
             // Their histories are made of other operations.
             Self::Paper => contestant.is_own(),
+            // The others keep nothing.
+            Self::Stored => contestant == Contestant::Embedded,
             // Without a document this is what connecting costs.
             Self::ComeBack => contestant.is_own() || contestant == Contestant::Broadcaster,
             _ => true,
@@ -138,7 +144,7 @@ impl Row {
         programs: &Programs,
         length: Duration,
     ) -> Result<Vec<Figure>, String> {
-        let server = Server::start(contestant, programs).map_err(|error| error.to_string())?;
+        let mut server = Server::start(contestant, programs).map_err(|error| error.to_string())?;
         let base = Load {
             documents: 1,
             clients: 2,
@@ -169,6 +175,7 @@ impl Row {
             Self::NewClient => new_client(&server, &base).await,
             Self::Paper => paper(&server, programs).await,
             Self::ComeBack => come_back(&server, &many).await,
+            Self::Stored => stored(&mut server, programs, &base).await,
         }
     }
 }
@@ -381,4 +388,49 @@ async fn come_back(server: &Server, load: &Load) -> Result<Vec<Figure>, String> 
     let peers = futures_util::future::try_join_all(joining).await?;
     let took = begun.elapsed().as_secs_f64() * 1e3;
     Ok(vec![figure("all in sync", took, "ms"), figure("clients", peers.len() as f64, "")])
+}
+
+/// Documents, and how many of them at a time, that are written and left.
+const STORED: usize = 100_000;
+const STORED_AT_ONCE: usize = 1_000;
+/// Parts, until the server has nearly as many open as it allows. Starting it again closes them at once.
+const STORED_PARTS: usize = 8;
+
+/// What documents cost that nobody has open: a server with none, and one that was killed and started again with many.
+async fn stored(server: &mut Server, programs: &Programs, load: &Load) -> Result<Vec<Figure>, String> {
+    let start = async |server: &mut Server, document: &str| {
+        let took = server.restart(programs).map_err(|error| error.to_string())?;
+        let memory = server.usage().memory_kb as f64 / 1024.0;
+        let begun = Instant::now();
+        Peer::join(server, document, 1, None).await?;
+        Ok::<_, String>((took.as_secs_f64() * 1e3, memory, begun.elapsed().as_secs_f64() * 1e3))
+    };
+    let without = start(server, "nobody").await?;
+    let one_each = Load {
+        documents: STORED_AT_ONCE,
+        clients: 1,
+        window: 1,
+        pace: Pace::Count(1),
+        warm_up: Duration::ZERO,
+        length: Duration::from_secs(60),
+        ..*load
+    };
+    for part in 0..STORED / STORED_AT_ONCE {
+        let (outcome, _) = load::run(server, &format!("stored-{part}"), &one_each).await?;
+        if !outcome.is_whole() {
+            return Err(format!("{} lost: {:?}", outcome.lost, outcome.reasons));
+        }
+        if part % STORED_PARTS == STORED_PARTS - 1 {
+            server.restart(programs).map_err(|error| error.to_string())?;
+        }
+    }
+    let with = start(server, "stored-0-0").await?;
+    Ok(vec![
+        figure("until it listens, without any", without.0, "ms"),
+        figure("until it listens", with.0, "ms"),
+        figure("memory, without any", without.1, "MiB"),
+        figure("memory", with.1, "MiB"),
+        figure("a new one opened, without any", without.2, "ms"),
+        figure("one of them opened", with.2, "ms"),
+    ])
 }

@@ -141,15 +141,16 @@ function helloAck(fields: Fields, doc_id: string, server_seq: number): HelloAck 
 function echo(fields: Fields, doc_id: string, server_seq: number): Echo {
   const isV2 = fields.has("count");
   const count = isV2 ? atLeastOne(fields.get("count")) : 0;
-  const begins = isV2 ? optional(fields, "term", term) : {};
+  const begun = isV2 && fields.has("term") ? term(fields.get("term")) : undefined;
   if (server_seq < (count || 1)) refuse();
   const op = operation(object(fields.get("op")), isV2);
-  const about = { type: "op_echo", doc_id, server_seq, op, count, ...begins } as const;
-  if (!op) return isV2 ? { ...about, origin_client_id: "", client_msg_id: 0 } : refuse();
-  if (isV2 && count !== opCount(op)) refuse();
-  const id = fields.get("client_msg_id");
+  if (!op && !isV2) refuse();
+  if (op && isV2 && count !== opCount(op)) refuse();
+  const id = op ? fields.get("client_msg_id") : 0;
   const client_msg_id = isV2 && typeof id !== "string" ? integer(id) : string(id);
-  return { ...about, origin_client_id: replica(fields.get("origin_client_id")), client_msg_id };
+  const origin_client_id = op ? replica(fields.get("origin_client_id")) : "";
+  // All of one shape, and nothing spread: this is read for every keystroke.
+  return { type: "op_echo", doc_id, server_seq, origin_client_id, client_msg_id, op, count, term: begun };
 }
 
 /** Reads an operation; `undefined` if its type is one that this program does not know. */

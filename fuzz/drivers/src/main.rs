@@ -23,7 +23,7 @@ const STATES_MAX: usize = 300_000;
 enum Command {
     /// Lists the targets, each with its claim.
     Targets,
-    /// Adds the seeds to the corpora: what the conformance transcripts say, and choices without a meaning.
+    /// Adds the seeds to the corpora: what the conformance transcripts say, JSON that tortures, and choices without a meaning.
     Seeds {
         /// The folder that they are written to.
         #[arg(long, default_value_os_t = home().join("corpus"))]
@@ -47,8 +47,9 @@ enum Command {
 }
 
 fn write_seeds(out: &Path) -> io::Result<()> {
-    let transcripts = home().join("../conformance/transcripts");
-    for (target, inputs) in seeds::seeds(&transcripts)? {
+    let (transcripts, torture) =
+        (home().join("../conformance/transcripts"), home().join("../tests/data/json-torture.jsonl"));
+    for (target, inputs) in seeds::seeds(&transcripts, &torture)? {
         let folder = out.join(target);
         fs::create_dir_all(&folder)?;
         for (number, bytes) in inputs.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! What a corpus begins with: every message that the conformance transcripts send, what our server answers and keeps of
-//! them, and choices without a meaning of their own. The same files on every run.
+//! them, the cases that torture a JSON parser, and choices without a meaning of their own. The same files on every run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,11 +22,11 @@ const STRINGS: u64 = 12;
 /// The inputs of each target.
 pub type Seeds = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
 
-/// Makes the seeds, out of the transcripts in a folder.
+/// Makes the seeds, out of the transcripts in a folder and the cases in the lines of a file.
 ///
 /// # Errors
-/// If a transcript cannot be read.
-pub fn seeds(transcripts: &Path) -> io::Result<Seeds> {
+/// If they cannot be read.
+pub fn seeds(transcripts: &Path, torture: &Path) -> io::Result<Seeds> {
     let mut seeds: Seeds = TARGETS.iter().map(|target| (target.name, BTreeSet::new())).collect();
     let mut add = |target: &'static str, bytes: Vec<u8>| {
         if bytes.len() <= BYTES_MAX {
@@ -42,6 +42,15 @@ pub fn seeds(transcripts: &Path) -> io::Result<Seeds> {
         let (snapshot, records) = scene.stage.stored();
         records.iter().for_each(|record| add("decode_stored", record.clone()));
         add("decode_stored", snapshot);
+    }
+    for line in fs::read_to_string(torture)?.lines() {
+        let case: Value = serde_json::from_str(line)?;
+        let tortured = |message: &str| match (case["value"].as_str(), case["frame"].as_str()) {
+            (Some(value), _) => message.replacen('{', &format!("{{\"x\":{value},"), 1),
+            (None, frame) => frame.unwrap_or_default().replace('§', message),
+        };
+        add("decode_client", tortured(r#"{"type":"sync","nonce":7}"#).into_bytes());
+        add("decode_server", tortured(r#"{"type":"synced","doc_id":"d","server_seq":0,"nonce":7}"#).into_bytes());
     }
     for target in TARGETS.iter().filter(|target| !target.name.starts_with("decode")) {
         (0..STRINGS).for_each(|number| add(target.name, string(number)));

@@ -52,10 +52,17 @@ fn a_corpus_that_is_missing_or_empty_is_an_error() {
 /// The seeds come out of the transcripts the same way every time, and every target has some that its driver survives.
 #[test]
 fn the_transcripts_give_seeds() {
-    let transcripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/transcripts");
-    let seeds = seeds::seeds(&transcripts).expect("readable transcripts");
-    assert_eq!(seeds, seeds::seeds(&transcripts).expect("readable transcripts"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let seeds = || {
+        seeds::seeds(&root.join("conformance/transcripts"), &root.join("tests/data/json-torture.jsonl"))
+            .expect("readable transcripts and cases")
+    };
+    let (seeds, again) = (seeds(), seeds());
+    assert_eq!(seeds, again);
     let frames = &seeds["decode_client"];
+    for tortured in [&br#"{"x":-0.0,"type":"sync","nonce":7}"#[..], b"\xEF\xBB\xBF{\"type\":\"sync\",\"nonce\":7}"] {
+        assert!(frames.contains(tortured), "{}", String::from_utf8_lossy(tortured));
+    }
     assert!(frames.iter().any(|frame| frame.windows(11).any(|part| part == b"\"replaces\":")), "no transcript rekeys");
     for target in TARGETS {
         assert!(seeds[target.name].len() > 10, "{} has few seeds", target.name);

@@ -58,6 +58,8 @@ pub(super) struct Writer {
     asked_at: ServerSeq,
     /// The places of the answers in the feed, in its order.
     places: VecDeque<Option<OwnedSemaphorePermit>>,
+    /// Empty between turns: room for what is sent together, kept while there is something to say.
+    batch: Vec<Next<Encoded>>,
 }
 
 impl Writer {
@@ -85,6 +87,7 @@ impl Writer {
             feed: None,
             asked_at: ServerSeq(0),
             places: VecDeque::new(),
+            batch: Vec::new(),
         }
     }
 
@@ -147,6 +150,7 @@ impl Writer {
             () = self.context.hooks.granted(self.session) => {}
             () = &mut self.alarm => {
                 self.ping().await?;
+                self.batch = Vec::new();
                 let next_ping = Instant::now() + self.next_ping();
                 self.alarm.as_mut().reset(next_ping);
             }
@@ -191,7 +195,7 @@ impl Writer {
 
     /// Sends what the feed has next, as one write. False if it has nothing.
     async fn advance(&mut self) -> Result<bool, End> {
-        let (mut batch, mut rest) = (Vec::new(), None);
+        let (mut batch, mut rest) = (std::mem::take(&mut self.batch), None);
         let (ring, most) = (Arc::clone(&self.ring), self.context.hooks.batch_max(BATCH_MAX));
         let version = {
             let ring = ring.lock();
@@ -213,6 +217,8 @@ impl Writer {
         } else if matches!(rest, Some(Next::Idle)) {
             self.context.observe(|| Event::Idle { session: self.session, head: self.asked_at });
         }
+        batch.clear();
+        self.batch = batch;
         match rest {
             Some(Next::ReadLog { after }) => self.read_log(after).await.map(|()| true),
             Some(Next::Resync) => self.resync(version).await.map(|()| true),

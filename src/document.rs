@@ -108,6 +108,10 @@ impl Document {
         self.waiting_insert_count.saturating_add(usize::try_from(self.deleted_ahead.count()).unwrap_or(usize::MAX))
     }
 
+    fn anything_waits(&self) -> bool {
+        self.waiting_insert_count > 0 || self.deleted_ahead.count() > 0
+    }
+
     /// The largest Lamport value that the document holds: tombstones and waiting insertions included (W5).
     pub fn highest(&self) -> Lamport {
         self.highest
@@ -122,7 +126,7 @@ impl Document {
                 break;
             }
         }
-        match (self.waiting_count() > 0 && op.edits().iter().any(|edit| self.waits(edit)), changed) {
+        match (self.anything_waits() && op.edits().iter().any(|edit| self.waits(edit)), changed) {
             (true, _) => Integrated::Waiting,
             (false, true) => Integrated::Applied,
             (false, false) => Integrated::Duplicate,
@@ -137,11 +141,19 @@ impl Document {
 
     /// Integrates one edit, and everything that waited for what it inserts. A work list, not recursion: a chain of
     /// waiting edits may be as long as the buffer.
+    #[inline]
     fn integrate_edit(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
-        let mut changed = self.apply(edit, deltas);
-        if self.waiting_count() == 0 || mutated!(WaitingNeverReleased) {
+        let changed = self.apply(edit, deltas);
+        if !self.anything_waits() || mutated!(WaitingNeverReleased) {
             return changed;
         }
+        self.apply_released(edit, deltas) || changed
+    }
+
+    /// Integrates what waited for what an edit inserted.
+    #[cold]
+    fn apply_released(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
+        let mut changed = false;
         let mut arrived = self.release(edit);
         while let Some(edit) = arrived.pop() {
             changed |= self.apply(&edit, deltas);
@@ -176,6 +188,7 @@ impl Document {
         added
     }
 
+    #[inline]
     fn apply(&mut self, edit: &Edit, deltas: &mut Vec<Delta>) -> bool {
         match edit {
             Edit::Insert { parent, id, text } => self.apply_insert(parent, id, text, deltas),
@@ -183,17 +196,24 @@ impl Document {
         }
     }
 
+    #[inline]
     fn apply_insert(&mut self, parent: &ElementId, id: &ElementId, text: &SmolStr, deltas: &mut Vec<Delta>) -> bool {
         // Most of what comes is newer than all that is there, so none of it is, and its parent is.
         if id.lamport > self.rga.highest()
             && let Some(at) = self.rga.insert(parent, id, text)
         {
-            let here = within_clock(id.lamport, text);
-            let text = if here.len() == text.len() { text.clone() } else { here.into() };
+            let is_whole = within_clock(id.lamport, text).len() == text.len();
+            let text = if is_whole { text.clone() } else { shortened(id.lamport, text) };
             deltas.push(Delta::Insert { at, text });
             self.highest = self.highest.max(self.rga.highest());
             return true;
         }
+        self.apply_known(parent, id, text, deltas)
+    }
+
+    /// The same if some of it may be there already, or its parent may not.
+    #[cold]
+    fn apply_known(&mut self, parent: &ElementId, id: &ElementId, text: &SmolStr, deltas: &mut Vec<Delta>) -> bool {
         let (mut parent, mut id) = (Cow::Borrowed(parent), Cow::Borrowed(id));
         let mut rest = within_clock(id.lamport, text);
         let mut left = rest.chars().count() as u64;
@@ -219,22 +239,29 @@ impl Document {
         changed
     }
 
+    #[inline]
     fn apply_delete(&mut self, id: &ElementId, len: u32, deltas: &mut Vec<Delta>) -> bool {
         let (before, len) = (deltas.len(), u64::from(len));
-        let (mut at, mut done) = (Cow::Borrowed(id), 0);
+        let done = self.rga.delete_existing(id, len, |at, len| deltas.push(Delta::Delete { at, len }));
+        let waits = done < len && self.delete_behind(id, done, len, deltas);
+        waits || deltas.len() > before
+    }
+
+    /// Goes on with a deletion of which the first `done` elements exist and the next does not; answers whether it waits for
+    /// any that did not yet.
+    #[cold]
+    fn delete_behind(&mut self, id: &ElementId, mut done: u64, len: u64, deltas: &mut Vec<Delta>) -> bool {
         let mut waits = false;
-        loop {
-            done += self.rga.delete_existing(&at, len - done, |at, len| deltas.push(Delta::Delete { at, len }));
-            let Some(absent) = id.checked_add(done).filter(|_| done < len) else { break };
+        while let Some(absent) = id.checked_add(done).filter(|_| done < len) {
             let (_, extent) = self.rga.extent(&absent, len - done);
             if !mutated!(DeletedAheadForgotten) {
                 waits |= self.deleted_ahead.add(&absent, extent) > 0;
             }
             done += extent;
             let Some(next) = id.checked_add(done).filter(|_| done < len) else { break };
-            at = Cow::Owned(next);
+            done += self.rga.delete_existing(&next, len - done, |at, len| deltas.push(Delta::Delete { at, len }));
         }
-        waits || deltas.len() > before
+        waits
     }
 
     /// The content as plain data.
@@ -314,16 +341,17 @@ impl Document {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let id = self.mint(clock, text, replica)?;
+        let id = ElementId { lamport: self.mint(clock, text)?, replica: replica.clone() };
         Some(Edit::Insert { parent, id, text: edit_text(text) })
     }
 
-    /// The first id of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
-    fn mint(&self, clock: Lamport, text: &str, replica: &ReplicaId) -> Option<ElementId> {
-        let highest = if mutated!(MintsIgnoringOthers) { Lamport(0) } else { self.highest };
-        let id = ElementId { lamport: highest.max(clock).checked_add(1)?, replica: replica.clone() };
-        id.lamport.checked_add((char_count(text) as u64).checked_sub(1)?)?;
-        Some(id)
+    /// The first Lamport value of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
+    #[inline]
+    fn mint(&self, clock: Lamport, text: &str) -> Option<Lamport> {
+        let highest = if mutated!(MintsIgnoringOthers) { 0 } else { self.highest.0 };
+        let (highest, chars) = (highest.max(clock.0), char_count(text) as u64);
+        let has_room = chars > 0 && highest <= INTEGER_MAX && chars <= INTEGER_MAX - highest;
+        has_room.then_some(Lamport(highest + 1))
     }
 
     /// Makes the same operation and integrates it at once, without looking up what was just found.
@@ -335,40 +363,80 @@ impl Document {
         replica: &ReplicaId,
         deltas: &mut Vec<Delta>,
     ) -> Option<Edit> {
-        let id = self.mint(clock, text, replica)?;
+        let lamport = self.mint(clock, text)?;
         // The short way is for ids above all that is known; and what waits may be waiting for them.
-        if self.waiting_count() > 0 || position > self.rga.len() || id.lamport <= self.highest {
-            let edit = self.local_insert_above(clock, position, text, replica)?;
-            self.integrate_edit(&edit, deltas);
-            return Some(edit);
+        if self.anything_waits() || position > self.rga.len() || lamport <= self.highest {
+            return self.make_and_integrate(clock, position, text, replica, deltas);
         }
-        let position = gap(position);
-        let text = edit_text(text);
-        let parent = self.rga.insert_at(position, &id, &text);
+        let at = gap(position);
+        if !self.rga.type_on(at, lamport, replica, text) {
+            return Some(self.insert_apart(lamport, at, text, replica, deltas));
+        }
         self.highest = self.highest.max(self.rga.highest());
-        deltas.push(Delta::Insert { at: position, text: text.clone() });
-        Some(Edit::Insert { parent, id, text })
+        let text = edit_text(text);
+        deltas.push(Delta::Insert { at, text: text.clone() });
+        let parent = ElementId { lamport: Lamport(lamport.0 - 1), replica: replica.clone() };
+        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
     }
 
-    /// Makes the operation that deletes `len` characters from `position` on and integrates it at once, if the range is of
-    /// one run and lies together, as most do; else changes nothing.
-    pub fn delete_run_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Edit> {
+    fn insert_apart(
+        &mut self,
+        lamport: Lamport,
+        at: usize,
+        text: &str,
+        replica: &ReplicaId,
+        deltas: &mut Vec<Delta>,
+    ) -> Edit {
+        let parent = self.rga.insert_at(at, lamport, replica, text);
+        self.highest = self.highest.max(self.rga.highest());
+        let text = edit_text(text);
+        deltas.push(Delta::Insert { at, text: text.clone() });
+        Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text }
+    }
+
+    #[cold]
+    fn make_and_integrate(
+        &mut self,
+        clock: Lamport,
+        position: usize,
+        text: &str,
+        replica: &ReplicaId,
+        deltas: &mut Vec<Delta>,
+    ) -> Option<Edit> {
+        let edit = self.local_insert_above(clock, position, text, replica)?;
+        self.integrate_edit(&edit, deltas);
+        Some(edit)
+    }
+
+    /// Makes the operation that deletes `len` characters from `position` on, the one that [`Document::local_delete`] makes, and
+    /// integrates it at once. `None`, and nothing has changed, if the range is empty or passes the end.
+    pub fn delete_at(&mut self, position: usize, len: usize, deltas: &mut Vec<Delta>) -> Option<Op> {
+        const FEW: usize = 8;
         position.checked_add(len).filter(|end| len > 0 && *end <= self.rga.len())?;
-        let id = self.rga.delete_run_at(position, len)?;
-        deltas.push(Delta::Delete { at: position, len });
-        Some(Edit::Delete { id, len: u32::try_from(len).ok()? })
+        // Most are of one run.
+        if let Some(id) = self.rga.delete_run_at(position, len) {
+            deltas.push(Delta::Delete { at: position, len });
+            return Some(Op::Edit(Edit::Delete { id, len: len as u32 }));
+        }
+        let mut edits = Vec::with_capacity(len.min(FEW));
+        self.rga.delete_at(position, len, |id, len| {
+            deltas.push(Delta::Delete { at: position, len: len as usize });
+            edits.push(Edit::Delete { id, len });
+        });
+        Op::of_edits(edits)
     }
 
     /// Makes the operation that deletes `len` characters from `position` on: one edit, or a batch where the range is
     /// made of several runs. `None` if the range is empty or passes the end.
     pub fn local_delete(&self, position: usize, len: usize) -> Option<Op> {
-        let mut edits = self.rga.ids_at(position, len)?;
-        match edits.len() {
-            0 => None,
-            1 => edits.pop().map(|(id, len)| Op::Edit(Edit::Delete { id, len })),
-            _ => Some(Op::Batch(edits.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())),
-        }
+        let ranges = self.rga.ids_at(position, len)?;
+        Op::of_edits(ranges.into_iter().map(|(id, len)| Edit::Delete { id, len }).collect())
     }
+}
+
+#[cold]
+fn shortened(lamport: Lamport, text: &str) -> SmolStr {
+    within_clock(lamport, text).into()
 }
 
 /// The gap that an insertion at `position` goes into.

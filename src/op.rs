@@ -31,7 +31,7 @@ pub enum Edit {
     },
 }
 
-static ASCII: [u8; 128] = {
+const ASCII_BYTES: [u8; 128] = {
     let (mut bytes, mut byte) = ([0; 128], 0);
     while byte < bytes.len() {
         bytes[byte] = byte as u8;
@@ -40,10 +40,26 @@ static ASCII: [u8; 128] = {
     bytes
 };
 
+/// Every ASCII character as a text of its own.
+static ASCII: [&str; 128] = {
+    let mut rest = match str::from_utf8(&ASCII_BYTES) {
+        Ok(all) => all,
+        Err(_) => "",
+    };
+    let (mut texts, mut at) = ([""; 128], 0);
+    while at < texts.len() {
+        (texts[at], rest) = rest.split_at(1);
+        at += 1;
+    }
+    texts
+};
+
 /// The text of an edit. One keystroke is a reference into a table: that is written and copied faster than characters.
+#[inline(never)] // Built in place and then copied as a whole, which the compiler does not do by itself.
 pub(crate) fn edit_text(text: &str) -> SmolStr {
     match text.as_bytes() {
-        [byte] => str::from_utf8(&ASCII[usize::from(*byte)..][..1]).map_or_else(|_| text.into(), SmolStr::new_static),
+        // A text of one byte is ASCII.
+        [byte] => SmolStr::new_static(ASCII[usize::from(*byte & 0x7f)]),
         _ => text.into(),
     }
 }
@@ -81,6 +97,14 @@ pub enum Op {
 }
 
 impl Op {
+    /// The operation made of these edits; `None` if there is none.
+    pub fn of_edits(mut edits: Vec<Edit>) -> Option<Self> {
+        match edits.len() {
+            0 | 1 => edits.pop().map(Self::Edit),
+            _ => Some(Self::Batch(edits)),
+        }
+    }
+
     /// The edits, in order; none for an entry that is not text.
     pub fn edits(&self) -> &[Edit] {
         match self {

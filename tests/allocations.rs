@@ -5,7 +5,7 @@
 use allocation_counter::measure;
 use collab_engine::document::{Delta, Document};
 use collab_engine::id::{Lamport, ReplicaId};
-use collab_engine::op::{Edit, Op};
+use collab_engine::op::Op;
 use collab_engine::protocol::codec::{decode_op, encode_op};
 
 const KEYSTROKES: u64 = 10_000;
@@ -17,15 +17,15 @@ const KEYSTROKES_PER_BLOCK: u64 = 50;
 const CORRECTED_EACH: u64 = 10;
 
 /// Makes one keystroke at the end.
-fn type_one(document: &mut Document, is_correction: bool, author: &ReplicaId, deltas: &mut Vec<Delta>) -> Edit {
+fn type_one(document: &mut Document, is_correction: bool, author: &ReplicaId, deltas: &mut Vec<Delta>) -> Op {
     let end = document.rga().len();
-    let edit = if is_correction {
-        document.delete_run_at(end - 1, 1, deltas)
+    let op = if is_correction {
+        document.delete_at(end - 1, 1, deltas)
     } else {
-        document.insert_at(Lamport(0), end, "x", author, deltas)
+        document.insert_at(Lamport(0), end, "x", author, deltas).map(Op::Edit)
     };
     deltas.clear();
-    edit.unwrap()
+    op.unwrap()
 }
 
 fn is_correction(keystroke: u64) -> bool {
@@ -34,7 +34,7 @@ fn is_correction(keystroke: u64) -> bool {
 
 fn history(corrects: bool) -> Vec<Op> {
     let (mut document, author, mut deltas) = (Document::new(), ReplicaId::new("0123456789abcdef"), Vec::new());
-    let op = |keystroke| Op::Edit(type_one(&mut document, corrects && is_correction(keystroke), &author, &mut deltas));
+    let op = |keystroke| type_one(&mut document, corrects && is_correction(keystroke), &author, &mut deltas);
     (0..KEYSTROKES).map(op).collect()
 }
 

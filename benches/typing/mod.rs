@@ -28,12 +28,7 @@ pub(crate) fn edit(
     mut made: impl FnMut(Op),
 ) {
     if patch.deleted > 0 {
-        let run = document.delete_run_at(patch.position, patch.deleted, deltas).map(Op::Edit);
-        made(run.unwrap_or_else(|| {
-            let op = document.local_delete(patch.position, patch.deleted).unwrap();
-            document.integrate(&op, deltas);
-            op
-        }));
+        made(document.delete_at(patch.position, patch.deleted, deltas).unwrap());
         deltas.clear();
     }
     if !patch.inserted.is_empty() {

@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
         let is_ascii = bytes as u64 == len;
         let (mut lamport, mut rest) = (lamport, &self.rest()[..bytes]);
         while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(piece_len(rest, self.rga.tree.sizes));
+            let (piece, behind) = rest.split_at(piece_len(rest, usize::from(self.rga.tree.sizes.bytes_max) / 2));
             let len = if is_ascii { piece.len() } else { piece.chars().count() } as u32;
             self.put(Segment { lamport, replica, len, bytes: piece.len() as u32 });
             (lamport, rest) = (lamport + u64::from(len), behind);

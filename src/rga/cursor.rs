@@ -4,7 +4,9 @@
 //! nodes above are told when the cursor leaves. Until then they describe the leaf as it was when the cursor came, in
 //! all the same way, so a position behind it is found by taking off what is owed.
 
+use super::edit::char_count;
 use super::leaf::Segment;
+use super::names::Key;
 use super::tree::{NONE, Place, Tree};
 
 /// A segment of a leaf, with what is before it.
@@ -51,18 +53,22 @@ impl Tree {
     /// Moves the cursor to a slot, or behind the last one of a leaf.
     #[inline]
     pub(super) fn aim(&mut self, leaf: u32, slot: usize) {
-        if (self.cursor.leaf, self.cursor.slot) == (leaf, slot) {
-            return;
+        if (self.cursor.leaf, self.cursor.slot) != (leaf, slot) {
+            self.aim_apart(leaf, slot);
         }
+    }
+
+    fn aim_apart(&mut self, leaf: u32, slot: usize) {
         if self.cursor.leaf != leaf {
             self.settle();
-            let before_leaf = self.chars_before_leaf(leaf);
-            self.enter(leaf, before_leaf);
+            let (before_leaf, chars) = self.locate(leaf);
+            self.enter(leaf, before_leaf, chars);
         }
         self.walk(slot);
     }
 
     /// Moves the cursor to the segment with the visible character at `position`, which must be below their number.
+    #[inline]
     pub(super) fn seek(&mut self, position: usize) -> Place {
         if let Some(offset) = position.checked_sub(self.cursor.before())
             && let Some(segment) = self.leaf(self.cursor.leaf).segments.get(self.cursor.slot)
@@ -70,27 +76,51 @@ impl Tree {
         {
             return Place { leaf: self.cursor.leaf, slot: self.cursor.slot, offset: offset as u32 };
         }
-        let place = match position.checked_sub(self.cursor.before_leaf) {
-            Some(inside) if inside < self.cursor.chars => self.find_from_cursor(inside),
-            _ => {
-                self.settle();
-                let (leaf, inside) = self.descend(position);
-                self.enter(leaf, position - inside);
-                let (slot, offset) = self.leaf(leaf).find_visible(0, inside);
-                Place { leaf, slot, offset }
+        self.seek_apart(position)
+    }
+
+    fn seek_apart(&mut self, position: usize) -> Place {
+        let is_inside = |inside: usize| inside < self.cursor.chars;
+        if !position.checked_sub(self.cursor.before_leaf).is_some_and(is_inside) {
+            self.settle();
+            let (leaf, inside, chars) = self.descend(position);
+            self.enter(leaf, position - inside, chars);
+        }
+        self.walk_to(position - self.cursor.before_leaf)
+    }
+
+    /// Moves the cursor inside its leaf to the segment with the visible character at `inside`, which must be there.
+    fn walk_to(&mut self, inside: usize) -> Place {
+        let Self { cursor, leaves, .. } = self;
+        let segments = &leaves[cursor.leaf as usize].segments;
+        if inside < cursor.before_slot / 2 {
+            (cursor.slot, cursor.before_slot, cursor.byte) = (0, 0, 0);
+        }
+        let (mut slot, mut before, mut byte) = (cursor.slot, cursor.before_slot, cursor.byte);
+        while inside < before {
+            slot -= 1;
+            before -= segments[slot].chars();
+            byte -= segments[slot].bytes as usize;
+        }
+        for segment in &segments[slot..] {
+            if inside - before < segment.chars_to_find() {
+                break;
             }
-        };
-        self.walk(place.slot);
-        place
+            before += segment.chars();
+            byte += segment.bytes as usize;
+            slot += 1;
+        }
+        (cursor.slot, cursor.before_slot, cursor.byte) = (slot, before, byte);
+        Place { leaf: cursor.leaf, slot, offset: (inside - before) as u32 }
     }
 
     /// The visible character at `position`, which must be below their number.
     pub(super) fn find_visible(&self, position: usize) -> Place {
         let Cursor { before_leaf, chars, owed, .. } = self.cursor;
         let (leaf, inside) = match position.checked_sub(before_leaf) {
-            None => self.descend(position),
+            None => self.descend_to(position),
             Some(inside) if inside < chars => return self.find_from_cursor(inside),
-            Some(_) => self.descend(position.wrapping_add_signed(-owed)),
+            Some(_) => self.descend_to(position.wrapping_add_signed(-owed)),
         };
         let (slot, offset) = self.leaf(leaf).find_visible(0, inside);
         Place { leaf, slot, offset }
@@ -106,9 +136,8 @@ impl Tree {
         Place { leaf, slot, offset }
     }
 
-    /// Puts the cursor to the beginning of a leaf. Nothing is owed.
-    pub(super) fn enter(&mut self, leaf: u32, before_leaf: usize) {
-        let chars = self.leaf(leaf).chars();
+    /// Puts the cursor to the beginning of a leaf with so many visible characters. Nothing is owed.
+    pub(super) fn enter(&mut self, leaf: u32, before_leaf: usize, chars: usize) {
         self.cursor = Cursor { leaf, before_leaf, chars, ..Cursor::default() };
     }
 
@@ -130,6 +159,30 @@ impl Tree {
         cursor.slot = slot;
     }
 
+    /// Lengthens the cursor's segment by what is typed behind it, if that is visible, ends before `key`, and at `position` if
+    /// one is given, and there is room; answers how many characters, and the number of visible ones before them. This is
+    /// nearly every keystroke.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, position: Option<usize>, key: Key, text: &str) -> Option<(usize, usize)> {
+        let Self { cursor, leaves, sizes, chars, .. } = self;
+        let leaf = leaves.get_mut(cursor.leaf as usize)?;
+        let segment = leaf.segments.get_mut(cursor.slot)?;
+        let has_room = leaf.text.len() + text.len() <= usize::from(sizes.bytes_max);
+        let before = cursor.before_leaf + cursor.before_slot + segment.len as usize;
+        let is_elsewhere = position.is_some_and(|position| position != before);
+        if is_elsewhere || segment.end() != key || segment.is_deleted() || !has_room {
+            return None;
+        }
+        let (grown, end) = (char_count(text), cursor.byte + segment.bytes as usize);
+        segment.len += grown as u32;
+        segment.bytes += text.len() as u32;
+        leaf.put_text(end, text);
+        *chars += grown;
+        cursor.chars += grown;
+        cursor.owed += grown as isize;
+        Some((grown, before))
+    }
+
     /// Lengthens the segment before a gap by one that goes on as it does, and moves the cursor there; answers the number of
     /// visible characters before the new ones. `None`, and nothing has changed, if there is no such segment.
     pub(super) fn extend(&mut self, gap: Place, by: &Segment, text: &str) -> Option<usize> {
@@ -140,12 +193,11 @@ impl Tree {
         self.aim(gap.leaf, left);
         let (before, byte) = (self.cursor.before(), self.cursor.byte);
         let leaf = self.leaf_mut(gap.leaf);
-        leaf.make_room(0, text.len());
         let segment = &mut leaf.segments[left];
         let (chars, bytes) = (segment.chars(), segment.bytes as usize);
         segment.len += by.len;
         segment.bytes += by.bytes;
-        leaf.text.insert_str(byte + bytes, text);
+        leaf.put_text(byte + bytes, text);
         self.note_grown(by.chars());
         Some(before + chars)
     }
@@ -167,6 +219,7 @@ impl Tree {
     }
 
     /// Notes that the cursor's leaf has so many fewer visible characters, at or behind the cursor.
+    #[inline]
     pub(super) fn note_shrunk(&mut self, shrunk: usize) {
         self.chars -= shrunk;
         self.cursor.chars -= shrunk;

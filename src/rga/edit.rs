@@ -1,6 +1,6 @@
 //! What changes a sequence: inserting and deleting runs.
 
-use crate::id::{ElementId, INTEGER_MAX, Lamport};
+use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 
 use super::leaf::Segment;
 use super::names::Key;
@@ -13,39 +13,87 @@ impl Rga {
     /// The caller has made sure that `parent` is the root or exists, that W3 holds, that `text` is not empty and that
     /// none of the ids exists; `None` if `parent` does not exist. Characters whose ids would be beyond [`INTEGER_MAX`]
     /// are left out; `None` too if that leaves nothing.
+    #[inline(always)]
     pub fn insert(&mut self, parent: &ElementId, id: &ElementId, text: &str) -> Option<usize> {
         let rest = within_clock(id.lamport, text);
         if rest.is_empty() {
             return None;
         }
+        // Whoever types goes on behind what is typed last.
+        let is_next = parent.lamport.0 + 1 == id.lamport.0 && parent.replica == id.replica;
+        if is_next && let Some(position) = self.go_on(None, id.lamport, &id.replica, rest) {
+            return Some(position);
+        }
+        self.insert_apart(parent, id, rest)
+    }
+
+    fn insert_apart(&mut self, parent: &ElementId, id: &ElementId, rest: &str) -> Option<usize> {
         let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(self.find_id(parent)?) };
-        Some(self.insert_behind(behind, id, rest))
+        let key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
+        Some(self.insert_behind(behind, key, rest))
+    }
+
+    /// Inserts a run behind the first `position` visible characters if it goes on there as the last one of the same replica ends
+    /// and nothing has to make room for it: then its parent is the id before its first. Answers whether it did. The caller
+    /// has made sure of the same as for [`Rga::insert_at`].
+    #[inline]
+    pub fn type_on(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> bool {
+        self.go_on(Some(position), lamport, replica, text).is_some()
     }
 
     /// Inserts a run behind the first `position` visible characters, of which there must be so many; answers what it is
-    /// behind. The caller has made sure that the ids are new, are ids, and exceed all others.
-    pub fn insert_at(&mut self, position: usize, id: &ElementId, text: &str) -> ElementId {
+    /// behind. The caller has made sure that the ids, of which `lamport` and `replica` are the first, are new, are ids, and
+    /// exceed all others.
+    pub fn insert_at(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> ElementId {
         let (behind, parent) = match position.checked_sub(1) {
-            None => (self.tree.start(), ElementId::root()),
+            None => (self.tree.start(), None),
             Some(before) => {
                 let place = self.tree.seek(before);
                 let key = self.segment(place).key().plus(u64::from(place.offset));
-                (self.gap_behind(place), self.names.id(key))
+                (self.gap_behind(place), Some(key))
             }
         };
-        self.insert_behind(behind, id, text);
-        parent
+        let replica = self.names.intern(replica);
+        self.insert_behind(behind, Key { lamport: lamport.0, replica }, text);
+        parent.map_or_else(ElementId::root, |key| self.names.id(key))
+    }
+
+    /// Inserts what goes on where the cursor's segment ends, if it does, at `position` if that is given, and there is room;
+    /// answers the position of its first character.
+    #[inline(always)] // A sixth of a keystroke is saved by not calling.
+    fn go_on(&mut self, position: Option<usize>, lamport: Lamport, replica: &ReplicaId, text: &str) -> Option<usize> {
+        if !self.is_newest(lamport.0) {
+            return None;
+        }
+        let key = Key { lamport: lamport.0, replica: self.names.recent(replica)? };
+        let (chars, position) = self.tree.go_on(position, key, text)?;
+        self.note_elements(lamport.0, chars as u64);
+        Some(position)
+    }
+
+    /// Counts new elements, of which the first has this Lamport value.
+    #[inline]
+    fn note_elements(&mut self, lamport: u64, len: u64) {
+        self.element_count += len;
+        let last = if mutated!(ClockAtTheRunsBeginning) { lamport } else { lamport + (len - 1) };
+        self.highest = self.highest.max(last);
+    }
+
+    /// Whether what has this Lamport value precedes all others: what is newer does.
+    fn is_newest(&self, lamport: u64) -> bool {
+        lamport > self.highest && !mutated!(AscendingSiblings)
     }
 
     /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
-    fn insert_behind(&mut self, behind: Place, id: &ElementId, text: &str) -> usize {
-        let mut key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
-        // What is newer than all others precedes all others.
-        let is_newest = key.lamport > self.highest && !mutated!(AscendingSiblings);
-        let mut gap = if is_newest { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
+    fn insert_behind(&mut self, behind: Place, mut key: Key, text: &str) -> usize {
+        let mut gap =
+            if self.is_newest(key.lamport) { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
+        if text.len() > usize::from(self.tree.sizes.bytes_max) / 2 {
+            gap = self.open(gap);
+        }
         loop {
-            let (piece, behind) = rest.split_at(piece_len(rest, self.tree.sizes));
+            let (piece, behind) = rest.split_at(self.piece_len(gap.leaf, rest));
             let (len, bytes) = (char_count(piece) as u32, piece.len() as u32);
             let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
             let (before, end) = self.put(gap, segment, piece);
@@ -57,6 +105,31 @@ impl Rga {
         }
     }
 
+    /// Cuts the gap's leaf in two there, so that a long text fills leaves of its own; answers where the gap has gone.
+    #[cold]
+    fn open(&mut self, gap: Place) -> Place {
+        let segments = self.tree.leaf(gap.leaf).segments.len();
+        if gap.slot == segments {
+            return gap;
+        }
+        if (gap.slot, gap.offset) == (0, 0) {
+            self.split(gap.leaf, 0, true);
+            return gap;
+        }
+        self.split_around(gap, gap.slot, gap.offset)
+    }
+
+    /// Length in bytes of what to put of a text into a leaf at once: all of it, or as much as there is room for, or fits
+    /// into a new leaf.
+    fn piece_len(&self, leaf: u32, text: &str) -> usize {
+        let bytes_max = usize::from(self.tree.sizes.bytes_max);
+        if text.len() <= bytes_max / 2 {
+            return text.len();
+        }
+        let room = bytes_max.saturating_sub(self.tree.leaf(leaf).text.len());
+        piece_len(text, if room < bytes_max / 4 { bytes_max } else { room })
+    }
+
     fn gap_behind(&self, Place { leaf, slot, offset }: Place) -> Place {
         let is_last = offset + 1 == self.tree.leaf(leaf).segments[slot].len || mutated!(BehindTheRun);
         let (slot, offset) = if is_last { (slot + 1, 0) } else { (slot, offset + 1) };
@@ -66,9 +139,7 @@ impl Rga {
     /// Puts a segment into a gap; answers the number of visible characters before it, and the gap behind it.
     pub(super) fn put(&mut self, gap: Place, segment: Segment, text: &str) -> (usize, Place) {
         let gap = self.make_room(gap, text.len());
-        self.element_count += u64::from(segment.len);
-        let last = if mutated!(ClockAtTheRunsBeginning) { segment.key() } else { segment.last() };
-        self.highest = self.highest.max(last.lamport);
+        self.note_elements(segment.lamport, u64::from(segment.len));
         if let Some(before) = self.tree.extend(gap, &segment, text) {
             return (before, gap);
         }
@@ -102,7 +173,7 @@ impl Rga {
             }
             // At an end, cut there: whoever types or loads on fills leaves to the brim.
             if gap.slot == segments || (gap.slot, gap.offset) == (0, 0) {
-                let right = self.split(gap.leaf, gap.slot);
+                let right = self.split(gap.leaf, gap.slot, gap.slot == 0);
                 let leaf = if gap.slot == 0 { gap.leaf } else { right };
                 return Place { leaf, slot: 0, offset: 0 };
             }
@@ -126,16 +197,18 @@ impl Rga {
             behind if offset > 0 && behind > slot => (behind + 1, gap.offset),
             before => (before, gap.offset),
         };
-        let right = self.split(gap.leaf, cut);
-        match gap_slot.checked_sub(cut) {
-            Some(slot) if slot > 0 || gap_offset > 0 => Place { leaf: right, slot, offset: gap_offset },
-            _ => Place { leaf: gap.leaf, slot: gap_slot, offset: gap_offset },
+        let behind = gap_slot.checked_sub(cut).filter(|slot| *slot > 0 || gap_offset > 0);
+        let right = self.split(gap.leaf, cut, behind.is_none());
+        match behind {
+            Some(slot) => Place { leaf: right, slot, offset: gap_offset },
+            None => Place { leaf: gap.leaf, slot: gap_slot, offset: gap_offset },
         }
     }
 
-    /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one.
-    fn split(&mut self, left: u32, slot: usize) -> u32 {
-        let right = self.tree.split_leaf(left, slot, &self.names);
+    /// Cuts a leaf in two before `slot` and brings the index up to date; answers the right one. The left one grows next, or
+    /// else the right one.
+    fn split(&mut self, left: u32, slot: usize, left_grows: bool) -> u32 {
+        let right = self.tree.split_leaf(left, slot, left_grows, &self.names);
         // An entry's segments stand in the order of their ids. So what an entry loses is its end, and the first
         // segment of that, which is met first, speaks for the rest.
         for segment in &self.tree.leaf(right).segments {
@@ -163,12 +236,26 @@ impl Rga {
     }
 
     /// The same, up to the first id that does not exist; answers how many do.
+    #[inline]
     pub fn delete_existing(&mut self, id: &ElementId, len: u64, vanished: impl FnMut(usize, usize)) -> u64 {
         self.names.key(id).map_or(0, |key| self.delete_known(key, len, vanished))
     }
 
-    fn delete_known(&mut self, mut key: Key, len: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
+    #[inline]
+    fn delete_known(&mut self, key: Key, len: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
         let all = len + u64::from(mutated!(DeletesOneMore));
+        // Most deletions are of one visible segment, where the cursor is.
+        if let Some((place, segment)) = self.find_at_cursor(key)
+            && !segment.is_deleted()
+            && all <= u64::from(segment.len - place.offset)
+        {
+            vanished(self.bury(place, all as u32), all as usize);
+            return len;
+        }
+        len.min(self.delete_many(key, all, vanished))
+    }
+
+    fn delete_many(&mut self, mut key: Key, all: u64, mut vanished: impl FnMut(usize, usize)) -> u64 {
         let mut left = all;
         let mut range: Option<(usize, usize)> = None;
         while left > 0
@@ -190,11 +277,12 @@ impl Rga {
             (key, left) = (key.plus(take), left - take);
         }
         range.into_iter().for_each(|(at, len)| vanished(at, len));
-        len.min(all - left)
+        all - left
     }
 
     /// Deletes the `len` visible characters from `position` on if they are of one run and lie together; answers the first
     /// id. The range must not be empty nor pass the end.
+    #[inline]
     pub fn delete_run_at(&mut self, position: usize, len: usize) -> Option<ElementId> {
         let place = self.tree.seek(position);
         let segment = self.segment(place);
@@ -204,41 +292,76 @@ impl Rga {
         Some(self.names.id(key))
     }
 
+    /// Deletes the `len` visible characters from `position` on; reports them as ranges (first id, how many) in document
+    /// order, as [`Rga::ids_at`] does. The range must not pass the end.
+    pub fn delete_at(&mut self, position: usize, len: usize, mut buried: impl FnMut(ElementId, u32)) {
+        let (mut left, mut range) = (len, None::<(Key, u32)>);
+        while left > 0 {
+            let place = self.tree.seek(position);
+            let segment = self.segment(place);
+            let key = segment.key().plus(u64::from(place.offset));
+            let take = left.min((segment.len - place.offset) as usize) as u32;
+            self.bury(place, take);
+            left -= take as usize;
+            match &mut range {
+                Some((first, len)) if first.plus(u64::from(*len)) == key && len.checked_add(take).is_some() => {
+                    *len += take;
+                }
+                _ => {
+                    let before = range.replace((key, take));
+                    before.into_iter().for_each(|(first, len)| buried(self.names.id(first), len));
+                }
+            }
+        }
+        range.into_iter().for_each(|(first, len)| buried(self.names.id(first), len));
+    }
+
     /// Deletes `len` elements of one visible segment; answers the position of the first.
+    #[inline(always)]
     fn bury(&mut self, place: Place, len: u32) -> usize {
         let Place { leaf, slot, offset } = place;
         self.tree.aim(leaf, slot);
         let (before, start) = (self.tree.cursor.before(), self.tree.cursor.byte);
+        let is_done = self.tree.leaf_mut(leaf).bury_at_edge(start, slot, offset, len);
+        self.tree.note_shrunk(len as usize);
+        if !is_done {
+            self.bury_apart(place, start, len);
+        }
+        before + offset as usize
+    }
+
+    /// Deletes in the cursor's segment, whose text begins at `start`, what has been counted already.
+    fn bury_apart(&mut self, Place { leaf, slot, offset }: Place, start: usize, len: u32) {
         let node = self.tree.leaf_mut(leaf);
         node.bury(start, slot, offset, len);
         let segments = node.segments.len();
-        self.tree.note_shrunk(len as usize);
         if segments > usize::from(self.tree.sizes.segments_max) {
-            self.split(leaf, segments / 2);
+            self.split(leaf, segments / 2, slot < segments / 2);
         }
-        before + offset as usize
     }
 }
 
 /// As much of a text as has ids up to [`INTEGER_MAX`] if the first is `lamport`. Whoever sends more is refused before
 /// it comes here; what comes here anyway must not break the sequence.
+#[inline]
 pub(crate) fn within_clock(lamport: Lamport, text: &str) -> &str {
     let room = (INTEGER_MAX + 1).saturating_sub(lamport.0);
-    if text.len() as u64 <= room {
-        return text;
-    }
+    if text.len() as u64 <= room { text } else { cut_to(text, room) }
+}
+
+#[cold]
+fn cut_to(text: &str, room: u64) -> &str {
     text.char_indices().nth(room as usize).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Number of scalar values; most texts are one keystroke.
+#[inline]
 pub(crate) fn char_count(text: &str) -> usize {
     if text.len() == 1 { 1 } else { text.chars().count() }
 }
 
-/// Length in bytes of the first piece of a long text: at most half a leaf, so that it fits after one split, and whole
-/// characters, at least one.
-pub(super) fn piece_len(text: &str, sizes: NodeSizes) -> usize {
-    let piece_max = usize::from(sizes.bytes_max) / 2;
+/// Length in bytes of the first piece of a long text: at most so many, and whole characters, at least one.
+pub(super) fn piece_len(text: &str, piece_max: usize) -> usize {
     if text.len() <= piece_max {
         return text.len();
     }

@@ -29,11 +29,13 @@ struct Entry {
 /// Some entries in a row, at least one.
 type Chunk = Vec<Entry>;
 
-/// The newest entries of a replica; none if it has no entries at all.
+/// The entries of a replica: the newest ones, of which there are none if it has no entries at all, and what is older.
 #[derive(Clone, Debug, Default, Hash)]
 struct Tail {
     base: u64,
     chunk: Chunk,
+    /// By base, which is at most the Lamport value of the first entry and above that of every entry before.
+    older: BTreeMap<u64, Chunk>,
 }
 
 /// From id to leaf.
@@ -41,9 +43,6 @@ struct Tail {
 pub(super) struct Index {
     /// By replica. Most of what is asked for and nearly all that is added is new.
     tails: Vec<Tail>,
-    /// What is older, by replica and base, which is at most the Lamport value of the first entry and above that of every
-    /// entry before.
-    older: BTreeMap<(Replica, u64), Chunk>,
 }
 
 /// How many entries of a chunk are at or before a distance.
@@ -63,22 +62,17 @@ impl Index {
     /// The chunk that holds `key`, or would, and its base; `None` if it is before all chunks of its replica.
     fn chunk(&self, key: Key) -> Option<(u64, &Chunk)> {
         match self.tail(key.replica)? {
-            Tail { base, chunk } if *base <= key.lamport => Some((*base, chunk)),
-            _ => {
-                let ((replica, base), chunk) = self.older.range(..=(key.replica, key.lamport)).next_back()?;
-                (*replica == key.replica).then_some((*base, chunk))
-            }
+            Tail { base, chunk, .. } if *base <= key.lamport => Some((*base, chunk)),
+            tail => tail.older.range(..=key.lamport).next_back().map(|(base, chunk)| (*base, chunk)),
         }
     }
 
     fn chunk_mut(&mut self, key: Key) -> Option<(u64, &mut Chunk)> {
-        match self.tails.get_mut(key.replica as usize)? {
-            Tail { base, chunk } if *base <= key.lamport => Some((*base, chunk)),
-            _ => {
-                let ((replica, base), chunk) = self.older.range_mut(..=(key.replica, key.lamport)).next_back()?;
-                (*replica == key.replica).then_some((*base, chunk))
-            }
+        let Tail { base, chunk, older } = self.tails.get_mut(key.replica as usize)?;
+        if *base <= key.lamport {
+            return Some((*base, chunk));
         }
+        older.range_mut(..=key.lamport).next_back().map(|(base, chunk)| (*base, chunk))
     }
 
     /// The leaf that holds `key`, if anything does.
@@ -99,9 +93,8 @@ impl Index {
         if here.is_some() || tail.base <= key.lamport {
             return here;
         }
-        let behind = (key.replica, key.lamport + 1)..=(key.replica, tail.base);
-        let next =
-            self.older.range(behind).next().map_or((tail.base, &tail.chunk), |((_, base), chunk)| (*base, chunk));
+        let next = tail.older.range(key.lamport + 1..).next();
+        let next = next.map_or((tail.base, &tail.chunk), |(base, chunk)| (*base, chunk));
         Some(next.0 + u64::from(next.1.first()?.distance))
     }
 
@@ -116,7 +109,7 @@ impl Index {
         let is_new = self.tails[replica as usize].base <= lamport;
         let Some((base, chunk)) = self.chunk_mut(key) else {
             let base = lamport.saturating_sub(REACH_BACK);
-            self.older.insert((replica, base), vec![Entry { distance: (lamport - base) as u32, leaf }]);
+            self.tails[replica as usize].older.insert(base, vec![Entry { distance: (lamport - base) as u32, leaf }]);
             return;
         };
         let distance = lamport - base;
@@ -143,29 +136,51 @@ impl Index {
 
     /// Puts a chunk behind the one that holds `key`, or would; `is_new` if that is the replica's last one.
     fn begin_chunk(&mut self, is_new: bool, key: Key, base: u64, chunk: Chunk) {
-        if is_new {
-            let before = std::mem::replace(&mut self.tails[key.replica as usize], Tail { base, chunk });
-            self.older.insert((key.replica, before.base), before.chunk);
+        let tail = &mut self.tails[key.replica as usize];
+        let (base, chunk) = if is_new {
+            (std::mem::replace(&mut tail.base, base), std::mem::replace(&mut tail.chunk, chunk))
         } else {
-            self.older.insert((key.replica, base), chunk);
-        }
+            (base, chunk)
+        };
+        tail.older.insert(base, chunk);
     }
 
     /// Notes that the `len` ids from `key` on, all of which exist, have moved to `leaf` with what is behind them there.
     pub(super) fn move_to(&mut self, key: Key, len: u64, leaf: u32) {
-        // Mostly there is an entry that begins with the key, and so names nothing else.
-        if let Some((base, chunk)) = self.chunk_mut(key)
-            && let Some(before) = count_up_to(chunk, key.lamport - base).checked_sub(1)
-            && (base + u64::from(chunk[before].distance) == key.lamport || chunk[before].leaf == leaf)
-        {
-            chunk[before].leaf = leaf;
-        } else {
-            self.add(key, leaf);
-        }
-        // Tombstones that were joined may have entries inside.
         let mut inside = key;
-        while len > 1
-            && let Some(next) = self.next(inside).filter(|next| *next - key.lamport < len)
+        match self.chunk_mut(key) {
+            Some((base, chunk)) => {
+                let distance = key.lamport - base;
+                let at = count_up_to(chunk, distance);
+                // Mostly there is an entry that begins with the key, and so names nothing else.
+                match at.checked_sub(1).map(|before| &mut chunk[before]) {
+                    Some(before) if u64::from(before.distance) == distance || before.leaf == leaf => before.leaf = leaf,
+                    _ => return self.move_apart(key, len, leaf),
+                }
+                // Tombstones that were joined may have entries inside.
+                for entry in &mut chunk[at..] {
+                    if u64::from(entry.distance) - distance >= len {
+                        return;
+                    }
+                    entry.leaf = leaf;
+                    inside.lamport = base + u64::from(entry.distance);
+                }
+            }
+            None => return self.move_apart(key, len, leaf),
+        }
+        self.move_inside(inside, key.lamport + (len - 1), leaf);
+    }
+
+    /// The same where the key needs an entry of its own.
+    fn move_apart(&mut self, key: Key, len: u64, leaf: u32) {
+        self.add(key, leaf);
+        self.move_inside(key, key.lamport + (len - 1), leaf);
+    }
+
+    /// Notes that the entries behind one, up to the Lamport value `last`, are in `leaf`.
+    fn move_inside(&mut self, mut inside: Key, last: u64, leaf: u32) {
+        while inside.lamport < last
+            && let Some(next) = self.next(inside).filter(|next| *next <= last)
         {
             inside.lamport = next;
             self.add(inside, leaf);
@@ -175,8 +190,7 @@ impl Index {
     /// All chunks with their bases, by replica and Lamport value.
     fn chunks(&self) -> impl Iterator<Item = (Replica, u64, &Chunk)> {
         (0..).zip(&self.tails).flat_map(|(replica, tail)| {
-            let older = self.older.range((replica, 0)..=(replica, u64::MAX));
-            let older = older.map(move |((_, base), chunk)| (replica, *base, chunk));
+            let older = tail.older.iter().map(move |(base, chunk)| (replica, *base, chunk));
             older.chain((!tail.chunk.is_empty()).then_some((replica, tail.base, &tail.chunk)))
         })
     }
@@ -196,8 +210,7 @@ impl Index {
         let ends = self.chunks().map(|(replica, base, chunk)| (replica, base + end(chunk)));
         self.entries().map(|(key, _)| (key.replica, key.lamport)).is_sorted_by(|a, b| a < b)
             && self.chunks().all(|(_, _, chunk)| (1..=CHUNK_MAX).contains(&chunk.len()))
-            && self.chunks().count()
-                == self.older.len() + self.tails.iter().filter(|tail| !tail.chunk.is_empty()).count()
+            && self.tails.iter().all(|tail| tail.older.is_empty() || !tail.chunk.is_empty())
             && ends.zip(bases).all(|(end, base)| end < base)
     }
 }
@@ -236,6 +249,17 @@ mod tests {
         }
         let entries: Vec<_> = index.entries().map(|(key, leaf)| ((key.replica, key.lamport), leaf)).collect();
         assert_eq!(entries, map.into_iter().collect::<Vec<_>>());
-        assert!(index.older.len() > 50, "many chunks were made");
+        assert!(index.chunks().count() > 50, "many chunks were made");
+    }
+    #[test]
+    fn entries_are_asked_for_where_they_are() {
+        let mut index = Index::default();
+        (0..1_000).for_each(|n| index.add(Key { lamport: 1 + 2 * n, replica: 0 }, n as u32));
+        assert!(index.is_sorted());
+        let mut hidden = index.clone();
+        hidden.tails[0].chunk.clear();
+        assert!(!hidden.is_sorted(), "older entries behind no newest ones are never found");
+        index.tails[0].older.insert(0, vec![Entry { distance: 1_000, leaf: 0 }]);
+        assert!(!index.is_sorted(), "a chunk reaches into the next one");
     }
 }

@@ -2,6 +2,10 @@
 
 use super::names::{Key, Names, Replica};
 
+/// By how many segments and bytes a leaf grows.
+const SEGMENTS: usize = 16;
+const BYTES: usize = 128;
+
 /// Elements with consecutive ids that stand next to each other, all visible or all deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Segment {
@@ -34,6 +38,12 @@ impl Segment {
     /// Number of visible characters.
     pub(super) fn chars(&self) -> usize {
         if self.is_deleted() { 0 } else { self.len as usize }
+    }
+
+    /// The same for whoever looks for a position.
+    #[inline]
+    pub(super) fn chars_to_find(&self) -> usize {
+        if mutated!(TombstonesCountAsText) { self.len as usize } else { self.chars() }
     }
 
     /// Where an element of it is, as the distance from the first.
@@ -73,7 +83,7 @@ impl Leaf {
     /// there.
     pub(super) fn find_visible(&self, slot: usize, mut position: usize) -> (usize, u32) {
         for (slot, segment) in self.segments.iter().enumerate().skip(slot) {
-            let chars = if mutated!(TombstonesCountAsText) { segment.len as usize } else { segment.chars() };
+            let chars = segment.chars_to_find();
             if position < chars {
                 return (slot, position as u32);
             }
@@ -121,13 +131,13 @@ impl Leaf {
     }
 
     /// Bytes of the first `offset` characters of a visible segment, whose text begins at `start`.
+    #[inline]
     fn bytes_inside(&self, start: usize, slot: usize, offset: u32) -> usize {
         let segment = &self.segments[slot];
         if segment.bytes == segment.len || mutated!(BytesForChars) {
             return offset as usize;
         }
-        let text = &self.text[start..start + segment.bytes as usize];
-        text.char_indices().nth(offset as usize).map_or(text.len(), |(at, _)| at)
+        byte_of(&self.text[start..start + segment.bytes as usize], offset)
     }
 
     /// The character of a visible element.
@@ -157,17 +167,38 @@ impl Leaf {
 
     /// Puts a segment before `slot`, and its text, unless it is deleted, to `byte`.
     pub(super) fn put(&mut self, slot: usize, segment: Segment, byte: usize, text: &str) {
-        self.make_room(1, text.len());
-        self.text.insert_str(byte, text);
+        self.put_text(byte, text);
+        self.make_room(1, 0);
         self.segments.insert(slot, segment);
     }
 
+    /// Puts text to `byte`.
+    #[inline]
+    pub(super) fn put_text(&mut self, byte: usize, text: &str) {
+        self.make_room(0, text.len());
+        match text.as_bytes() {
+            // One character is written faster than copied.
+            [ascii] => self.text.insert(byte, char::from(*ascii)),
+            _ => self.text.insert_str(byte, text),
+        }
+    }
+
+    /// Drops `bytes` bytes of text from a byte on.
+    #[inline]
+    pub(super) fn drop_text(&mut self, byte: usize, bytes: usize) {
+        if bytes == 1 {
+            self.text.remove(byte);
+        } else {
+            self.text.drain(byte..byte + bytes);
+        }
+    }
+
     /// Makes room for more segments and bytes of text. There are many leaves, so they grow by little and not by half.
+    #[inline]
     pub(super) fn make_room(&mut self, segments: usize, bytes: usize) {
-        const SEGMENTS: usize = 16;
-        const BYTES: usize = 128;
         if self.segments.capacity() - self.segments.len() < segments {
-            self.segments.reserve_exact(SEGMENTS.max(segments));
+            let is_new = self.segments.capacity() == 0;
+            self.segments.reserve_exact(if is_new { segments } else { SEGMENTS.max(segments) });
         }
         if self.text.capacity() - self.text.len() < bytes {
             self.text.reserve_exact(BYTES.max(bytes));
@@ -177,9 +208,6 @@ impl Leaf {
     /// Deletes `len` elements of one visible segment from a place on, whose segment's text begins at `start`: drops their
     /// text, and joins the tombstones with those beside them. Grows by at most two segments.
     pub(super) fn bury(&mut self, start: usize, slot: usize, offset: u32, len: u32) {
-        if self.bury_at_edge(start, slot, offset, len) {
-            return;
-        }
         let (slot, start) = if offset > 0 {
             self.cut(start, slot, offset);
             (slot + 1, start + self.segments[slot].bytes as usize)
@@ -189,7 +217,7 @@ impl Leaf {
         if len < self.segments[slot].len {
             self.cut(start, slot, len);
         }
-        self.text.drain(start..start + self.segments[slot].bytes as usize);
+        self.drop_text(start, self.segments[slot].bytes as usize);
         self.segments[slot].bytes = 0;
         self.join(slot);
         if slot > 0 {
@@ -199,35 +227,29 @@ impl Leaf {
 
     /// What people do most: deletes a part of a segment next to tombstones that it joins, at the end before them or at
     /// the beginning behind them. Only a boundary moves. Answers whether this was the case.
-    fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
-        let Segment { len: all, .. } = self.segments[slot];
-        let is_end = offset > 0 && offset + len == all;
-        let is_beginning = offset == 0 && len < all;
-        let tombstones = match (is_end, is_beginning) {
-            (true, _) => self.segments.get(slot + 1),
-            (_, true) => slot.checked_sub(1).map(|left| &self.segments[left]),
-            _ => None,
-        };
-        let Some(tombstones) = tombstones.filter(|segment| segment.is_deleted()) else { return false };
-        let (segment, room) = (&self.segments[slot], tombstones.len.checked_add(len).is_some());
+    #[inline(always)]
+    pub(super) fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
+        let segment = self.segments[slot];
+        let is_end = offset > 0 && offset + len == segment.len;
+        if !is_end && (offset > 0 || len == segment.len) {
+            return false;
+        }
+        let beside = if is_end { slot + 1 } else { slot.wrapping_sub(1) };
+        let Some(tombstones) = self.segments.get(beside).filter(|beside| beside.is_deleted()) else { return false };
         let joins = if is_end { segment.end() == tombstones.key() } else { tombstones.end() == segment.key() };
-        if !joins || !room {
+        if !joins || tombstones.len.checked_add(len).is_none() {
             return false;
         }
         let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
-        let all_bytes = segment.bytes as usize;
-        let (kept, dropped) = if is_end { (cut, cut..all_bytes) } else { (all_bytes - cut, 0..cut) };
-        self.text.drain(start + dropped.start..start + dropped.end);
-        let segment = &mut self.segments[slot];
+        let dropped = if is_end { segment.bytes as usize - cut } else { cut };
+        self.drop_text(if is_end { start + cut } else { start }, dropped);
+        let (segment, distance) = (&mut self.segments[slot], u64::from(len));
         segment.len -= len;
-        segment.bytes = kept as u32;
-        if is_end {
-            self.segments[slot + 1].lamport -= u64::from(len);
-            self.segments[slot + 1].len += len;
-        } else {
-            segment.lamport += u64::from(len);
-            self.segments[slot - 1].len += len;
-        }
+        segment.bytes -= dropped as u32;
+        segment.lamport += if is_end { 0 } else { distance };
+        let tombstones = &mut self.segments[beside];
+        tombstones.len += len;
+        tombstones.lamport -= if is_end { distance } else { 0 };
         true
     }
 
@@ -268,12 +290,29 @@ impl Leaf {
         }
     }
 
-    /// Takes off everything from `slot` on.
-    pub(super) fn split_off(&mut self, slot: usize) -> (Vec<Segment>, String) {
-        let text = self.text.split_off(self.byte_of_slot(slot));
-        let segments = self.segments.split_off(slot);
-        self.segments.shrink_to_fit();
-        self.text.shrink_to_fit();
+    /// Takes off everything from `slot` on. What does not grow next gives back its room.
+    pub(super) fn split_off(&mut self, slot: usize, left_grows: bool) -> (Vec<Segment>, String) {
+        if slot == self.segments.len() {
+            // Whoever fills the new leaf makes as much room as is needed.
+            self.segments.shrink_to_fit();
+            self.text.shrink_to_fit();
+            return (Vec::new(), String::new());
+        }
+        let (byte, room) = (self.byte_of_slot(slot), if left_grows { (0, 0) } else { (SEGMENTS, BYTES) });
+        let mut segments = Vec::with_capacity(self.segments.len() - slot + room.0);
+        segments.extend_from_slice(&self.segments[slot..]);
+        let mut text = String::with_capacity(self.text.len() - byte + room.1);
+        text.push_str(&self.text[byte..]);
+        self.segments.truncate(slot);
+        self.text.truncate(byte);
+        if !left_grows {
+            self.segments.shrink_to_fit();
+            self.text.shrink_to_fit();
+        }
         (segments, text)
     }
+}
+
+fn byte_of(text: &str, position: u32) -> usize {
+    text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at)
 }

@@ -88,15 +88,21 @@ impl Rga {
         Lamport(self.highest)
     }
 
-    fn find(&self, key: Key) -> Option<Place> {
-        // Edits cluster, so the cursor is asked before the index.
+    /// Where an element is that is at the cursor or beside it: edits cluster, so this is asked before the index.
+    #[inline]
+    fn find_at_cursor(&self, key: Key) -> Option<(Place, &Segment)> {
         let Cursor { leaf, slot, .. } = self.tree.cursor;
-        let near = self.tree.leaves.get(leaf as usize).and_then(|leaf| {
-            let at = |slot: usize| Some((slot, leaf.segments.get(slot)?.offset_of(key)?));
-            at(slot).or_else(|| at(slot + 1)).or_else(|| at(slot.checked_sub(1)?))
-        });
-        if let Some((slot, offset)) = near {
-            return Some(Place { leaf, slot, offset });
+        let segments = self.tree.leaves.get(leaf as usize)?.segments.as_slice();
+        let at = |slot: usize| {
+            let segment = segments.get(slot)?;
+            Some((Place { leaf, slot, offset: segment.offset_of(key)? }, segment))
+        };
+        at(slot).or_else(|| at(slot + 1)).or_else(|| at(slot.wrapping_sub(1)))
+    }
+
+    fn find(&self, key: Key) -> Option<Place> {
+        if let Some((place, _)) = self.find_at_cursor(key) {
+            return Some(place);
         }
         let leaf = self.index.leaf(key)?;
         let (slot, offset) = self.tree.leaves.get(leaf as usize)?.find(key)?;

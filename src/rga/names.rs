@@ -38,22 +38,33 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The number of a name if it inserted last.
+    #[inline]
+    pub(super) fn recent(&self, name: &ReplicaId) -> Option<Replica> {
+        self.by_number.get(self.recent as usize).is_some_and(|recent| recent == name).then_some(self.recent)
+    }
+
+    #[inline]
     pub(super) fn number(&self, name: &ReplicaId) -> Option<Replica> {
-        match self.by_number.get(self.recent as usize) {
-            Some(recent) if recent == name => Some(self.recent),
-            _ => self.by_name.get(name).copied(),
-        }
+        self.recent(name).or_else(|| self.by_name.get(name).copied())
     }
 
     /// The number of a name, a new one if it has none.
+    #[inline]
     pub(super) fn intern(&mut self, name: &ReplicaId) -> Replica {
-        self.recent = self.number(name).unwrap_or_else(|| {
+        if self.recent(name).is_none() {
+            self.recent = self.number_of_other(name);
+        }
+        self.recent
+    }
+
+    fn number_of_other(&mut self, name: &ReplicaId) -> Replica {
+        self.number(name).unwrap_or_else(|| {
             let number = self.by_number.len() as Replica;
             self.by_number.push(name.clone());
             self.by_name.insert(name.clone(), number);
             number
-        });
-        self.recent
+        })
     }
 
     /// How many have a number.

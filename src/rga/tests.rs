@@ -42,6 +42,19 @@ fn typing_on_extends_the_run() {
 }
 
 #[test]
+fn a_long_text_fills_leaves_wherever_it_goes() {
+    const BYTES: usize = 100 * 512;
+    for behind in [1, 100, 300, 500] {
+        let mut rga = Rga::new();
+        rga.insert(&ElementId::root(), &id(1, "a"), &"-".repeat(500));
+        rga.insert(&id(behind, "a"), &id(1_000, "b"), &"x".repeat(BYTES));
+        rga.check().unwrap();
+        assert_eq!(rga.len(), BYTES + 500);
+        assert!(rga.tree.leaves.len() <= 102, "behind {behind}");
+    }
+}
+
+#[test]
 fn deleting_one_by_one_leaves_one_tombstone_run() {
     let mut rga = Rga::new();
     rga.insert(&ElementId::root(), &id(1, "a"), "hello world");

@@ -120,19 +120,48 @@ impl Tree {
         leaf
     }
 
-    /// The leaf with the visible character at `position` as the inner nodes know it, and what is left of the position.
-    pub(super) fn descend(&self, mut position: usize) -> (u32, usize) {
-        let mut node = self.root;
+    /// The leaf with the visible character at `position` as the inner nodes know it, what is left of the position, and the
+    /// number of visible characters in the leaf.
+    pub(super) fn descend(&self, mut position: usize) -> (u32, usize, usize) {
+        let (mut node, mut chars) = (self.root, self.chars);
         for _ in 0..self.height {
             for child in &self.inner(node).children {
-                node = child.node;
-                if position < child.chars {
+                (node, chars) = (child.node, child.chars);
+                if position < chars {
                     break;
                 }
-                position -= child.chars;
+                position -= chars;
             }
         }
-        (node, position)
+        (node, position, chars)
+    }
+
+    pub(super) fn descend_to(&self, position: usize) -> (u32, usize) {
+        let (leaf, inside, _) = self.descend(position);
+        (leaf, inside)
+    }
+
+    /// Number of visible characters before a leaf, and in it, if the cursor owes nothing.
+    pub(super) fn locate(&self, leaf: u32) -> (usize, usize) {
+        let cursor = &self.cursor;
+        // Whoever deletes on goes from leaf to leaf.
+        if self.leaf(cursor.leaf).next == leaf {
+            return (cursor.before_leaf + cursor.chars, self.leaf(leaf).chars());
+        }
+        let (mut before, mut chars) = (0, None);
+        let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        while parent != NONE {
+            let inner = self.inner(parent);
+            for child in &inner.children {
+                if child.node == node {
+                    chars.get_or_insert(child.chars);
+                    break;
+                }
+                before += child.chars;
+            }
+            (node, parent) = (parent, inner.parent);
+        }
+        (before, chars.unwrap_or(self.chars))
     }
 
     /// Number of visible characters before a leaf.
@@ -231,19 +260,20 @@ impl Tree {
         Some(found)
     }
 
-    /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it.
-    pub(super) fn split_leaf(&mut self, left: u32, slot: usize, names: &Names) -> u32 {
+    /// Cuts a leaf in two before `slot`; answers the right one. Either may end up empty: then the caller fills it. One of them
+    /// gets or keeps room to grow.
+    pub(super) fn split_leaf(&mut self, left: u32, slot: usize, left_grows: bool, names: &Names) -> u32 {
         self.settle();
         let next = self.leaf(left).next;
         let right = self.push_leaf(left, next);
-        (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot);
+        (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot, left_grows);
         self.leaf_mut(left).next = right;
         if next != NONE {
             self.leaf_mut(next).previous = right;
         }
         self.add_sibling(left, right, names);
         if self.cursor.leaf == left {
-            self.enter(left, self.cursor.before_leaf);
+            self.enter(left, self.cursor.before_leaf, self.leaf(left).chars());
         }
         right
     }
@@ -285,7 +315,7 @@ impl Tree {
             (level, self.height) = (above, self.height + 1);
         }
         self.root = level[0].node;
-        self.enter(0, 0);
+        self.enter(0, 0, self.leaf(0).chars());
     }
 
     /// Makes an inner node over children of `level`: 0 if they are leaves.

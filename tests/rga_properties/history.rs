@@ -243,13 +243,12 @@ impl History {
         expected.drain(position..position + len);
         if let Some(op) = peer.document.local_delete(position, len) {
             let (mut direct, mut deltas) = (peer.document.clone(), Vec::new());
-            let run = direct.delete_run_at(position, len, &mut deltas);
-            assert!(run.is_some() || deltas.is_empty() && direct == peer.document, "none of it is deleted");
-            assert!(run.is_none_or(|edit| op == Op::Edit(edit)), "at once and in two steps");
+            assert_eq!(direct.delete_at(position, len, &mut deltas).as_ref(), Some(&op), "at once and in two steps");
+            let mut told = Vec::new();
+            peer.document.clone().integrate(&op, &mut told);
+            assert_eq!(deltas, told, "at once and in two steps");
             self.publish(who, op);
-            if !deltas.is_empty() {
-                self.take_over(who, direct);
-            }
+            self.take_over(who, direct);
         }
         assert_eq!(self.peer(who).told, expected, "exactly the range vanishes");
     }

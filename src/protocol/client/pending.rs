@@ -77,9 +77,9 @@ impl ReplicaState {
     pub(super) fn local_delete(&mut self, at: usize, len: usize, out: &mut Vec<Output>) {
         let mut deltas = Vec::new();
         let document = Arc::make_mut(&mut self.document);
-        let run = (len <= self.sizes.run).then(|| document.delete_run_at(at, len, &mut deltas)).flatten();
-        if let Some(edit) = run {
-            self.push_pending(Op::Edit(edit));
+        let is_one = len <= self.sizes.run.min(self.sizes.batch);
+        if let Some(op) = is_one.then(|| document.delete_at(at, len, &mut deltas)).flatten() {
+            self.push_pending(op);
             out.push(Output::Event(Event::Changed(deltas)));
             return self.pump(out);
         }

@@ -49,7 +49,7 @@ fn append(rga: &mut Rga, mut end: Place, run: &Run) -> Result<Place, Violation> 
         return Ok(rga.put(end, segment, "").1);
     }
     while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(piece_len(rest, rga.tree.sizes));
+        let (piece, behind) = rest.split_at(piece_len(rest, usize::from(rga.tree.sizes.bytes_max) / 2));
         let (len, bytes) = (piece.chars().count() as u32, piece.len() as u32);
         let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
         end = rga.put(end, segment, piece).1;

@@ -37,12 +37,7 @@ impl Ours {
     fn edit_with(&mut self, patch: &Patch, mut sent: impl FnMut(Op)) {
         let Self { document, name, deltas } = self;
         if patch.deleted > 0 {
-            let run = document.delete_run_at(patch.position, patch.deleted, deltas).map(Op::Edit);
-            sent(run.unwrap_or_else(|| {
-                let op = document.local_delete(patch.position, patch.deleted).unwrap();
-                document.integrate(&op, deltas);
-                op
-            }));
+            sent(document.delete_at(patch.position, patch.deleted, deltas).unwrap());
             deltas.clear();
         }
         if !patch.inserted.is_empty() {

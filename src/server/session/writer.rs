@@ -31,6 +31,9 @@ use crate::storage::{Record, StoreError};
 
 /// Most entries and answers in one write.
 const BATCH_MAX: usize = 64;
+/// A batch that has grown beyond this is kept for the next turn; room for a few is made anew, so that whoever only listens
+/// costs nothing.
+const KEPT_FROM: usize = 4;
 
 /// Bytes of the log that a session reads at once while it catches up.
 const LOG_BYTES_MAX: usize = 256 << 10;
@@ -218,7 +221,9 @@ impl Writer {
             self.context.observe(|| Event::Idle { session: self.session, head: self.asked_at });
         }
         batch.clear();
-        self.batch = batch;
+        if batch.capacity() > KEPT_FROM {
+            self.batch = batch;
+        }
         match rest {
             Some(Next::ReadLog { after }) => self.read_log(after).await.map(|()| true),
             Some(Next::Resync) => self.resync(version).await.map(|()| true),

@@ -135,11 +135,24 @@ impl<T: AsRef<Entry>> Ring<T> {
         if cursor >= self.head {
             return Found::UpToDate;
         }
-        let index = self.entries.partition_point(|entry| entry.as_ref().last() <= cursor);
-        match self.entries.get(index) {
+        match self.entries.get(self.index_after(cursor)) {
             Some(entry) if entry.as_ref().before() <= cursor || mutated!(OverrunUnnoticed) => Found::Entry(entry),
             _ => Found::Fallen,
         }
+    }
+
+    /// The first entry that ends behind `cursor`, which is below the head. Entries take at least one number each and follow
+    /// each other, so both ends bound where it can be: keystrokes take just one, and then nothing is left to search.
+    fn index_after(&self, cursor: ServerSeq) -> usize {
+        let count = self.entries.len() as u64;
+        let mut low = count.saturating_sub(self.head.0 - cursor.0) as usize;
+        let mut high = cursor.0.saturating_sub(self.floor().0).min(count) as usize;
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let ends_behind = self.entries.get(middle).is_none_or(|entry| entry.as_ref().last() > cursor);
+            (low, high) = if ends_behind { (low, middle) } else { (middle + 1, high) };
+        }
+        low
     }
 }
 
@@ -454,5 +467,51 @@ impl Feed {
             return self.close(Close { code: CloseCode::Restart, reason: "truncated" });
         }
         self.phase = Phase::NeedsResync;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::op::Op;
+    use crate::oplog::EntryFields;
+
+    /// An entry that takes `count` numbers from `first` on.
+    fn entry(first: u64, count: u32) -> Arc<Entry> {
+        let replica = ReplicaId::new("a");
+        let op = Op::Edit(Edit::Delete { id: ElementId::new(1, &replica), len: count });
+        let (message, seen) = (MessageId::Number(1), ServerSeq(0));
+        let first = ServerSeq(first);
+        Arc::new(Entry::new(EntryFields {
+            first,
+            origin: replica,
+            message,
+            answered: 0,
+            seen,
+            op,
+            proof: None,
+            term: None,
+        }))
+    }
+
+    #[test]
+    fn what_comes_behind_a_number_is_found_whatever_the_entries_take() {
+        for counts in [&[1; 9][..], &[3, 1, 1, 7, 1, 1, 1, 2, 40], &[50, 1, 1, 1, 1, 1, 1, 1, 50], &[4]] {
+            let mut ring = Ring::new(ServerSeq(5), &Limits { ring_entries_max: 6, ..Limits::default() });
+            for count in counts {
+                ring.push(entry(ring.head().0 + 1, *count));
+            }
+            for cursor in (0..=ring.head().0 + 1).map(ServerSeq) {
+                let holds_next = |entry: &&Arc<Entry>| entry.before() <= cursor && cursor < entry.last();
+                let found = match ring.entries.iter().find(holds_next) {
+                    _ if cursor >= ring.head() => Found::UpToDate,
+                    Some(entry) => Found::Entry(entry),
+                    None => Found::Fallen,
+                };
+                assert_eq!(ring.after(cursor), found, "behind {cursor} among {counts:?}");
+            }
+        }
     }
 }

@@ -40,7 +40,7 @@ impl Writer {
 
     /// Sets off from what came before. No string ends in an opening bracket: it ends in a quote.
     pub(super) fn item(&mut self) {
-        if !self.0.ends_with(['{', '[', ':']) {
+        if !matches!(self.0.as_bytes().last(), Some(b'{' | b'[' | b':')) {
             self.0.push(',');
         }
     }

@@ -382,22 +382,25 @@ impl Writer {
 /// What an observer is told of a frame, if anything, and the frame.
 type Frame = (Option<Said>, Message);
 
-/// The frames of one thing that a feed says.
-fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> Vec<Frame> {
-    match next {
-        Next::Message(message) => vec![(Some(Said::Message), Message::Text(encode_server(message).into()))],
+/// The frames of one thing that a feed says. Nearly always one, and nothing is allocated for it.
+fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> impl Iterator<Item = Frame> {
+    let (one, more) = match next {
+        Next::Message(message) => {
+            (Some((Some(Said::Message), Message::Text(encode_server(message).into()))), Vec::new())
+        }
         Next::Entry { entry, after } => {
             let said = Some(Said::Echo(entry.as_ref().last()));
             match version {
                 Version::V1 => {
                     let frames = entry.v1(*after, &context.limits).into_iter();
-                    frames.map(|frame| (said, Message::Text(frame))).collect()
+                    (None, frames.map(|frame| (said, Message::Text(frame))).collect())
                 }
-                Version::V2 => vec![(said, Message::Text(entry.v2()))],
+                Version::V2 => (Some((said, Message::Text(entry.v2()))), Vec::new()),
             }
         }
-        Next::ReadLog { .. } | Next::Resync | Next::Close(_) | Next::Idle => Vec::new(),
-    }
+        Next::ReadLog { .. } | Next::Resync | Next::Close(_) | Next::Idle => (None, Vec::new()),
+    };
+    one.into_iter().chain(more)
 }
 
 /// Waits for `send` as long as bytes move. A deadline for the whole would cut off whoever has a slow line.

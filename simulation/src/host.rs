@@ -66,6 +66,9 @@ impl Host for SimHost {
     fn pause(&self, time: Duration) -> Boxed<()> {
         Box::pin(sleep(time))
     }
+
+    /// Who goes first is decided by how long each takes here.
+    fn give_way(&self) {}
 }
 
 /// A task that takes its time before it does anything.

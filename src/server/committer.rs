@@ -76,6 +76,11 @@ pub(super) fn spawn(
 impl Committer {
     async fn run(mut self) {
         while let Some(first) = self.jobs.recv().await {
+            // Where documents share this processor, each that runs first has its records in this group and needs no sync
+            // of its own: what a sync costs is least affordable when there is no processor to spare.
+            if self.store.waits() {
+                self.host.give_way();
+            }
             let mut bytes = bytes_of(&first);
             let mut group = vec![first];
             while bytes < GROUP_BYTES_MAX

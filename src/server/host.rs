@@ -36,6 +36,9 @@ pub trait Host: Send + Sync {
 
     /// Lets such a task pause.
     fn pause(&self, time: Duration) -> Boxed<()>;
+
+    /// Lets such a task go behind whatever else wants its processor, if anything does.
+    fn give_way(&self);
 }
 
 /// The machine that this process runs on. Belongs into a tokio runtime.
@@ -72,6 +75,10 @@ impl Host for Machine {
     fn pause(&self, time: Duration) -> Boxed<()> {
         // The thread is the task's own, and may outlive the runtime whose timers it would otherwise need.
         Box::pin(async move { std::thread::sleep(time) })
+    }
+
+    fn give_way(&self) {
+        std::thread::yield_now();
     }
 }
 

@@ -111,6 +111,14 @@ fn the_clock_ends_where_it_ends() {
 }
 
 #[test]
+fn whoever_goes_behind_the_last_of_all_integers_waits() {
+    let mut document = Document::new();
+    assert_eq!(integrate(&mut document, &insert(id(u64::MAX, "a"), id(1, "a"), "x")), Integrated::Waiting);
+    assert_eq!(integrate(&mut document, &insert(id(u64::MAX, "a"), id(0, "a"), "x")), Integrated::Waiting);
+    assert_eq!(document.text(), "");
+}
+
+#[test]
 fn what_cannot_be_inserted_changes_nothing() {
     let mut document = Document::new();
     integrate(&mut document, &insert(ElementId::root(), id(1, "a"), "ab"));

@@ -20,7 +20,7 @@ impl Rga {
             return None;
         }
         // Whoever types goes on behind what is typed last.
-        let is_next = parent.lamport.0 + 1 == id.lamport.0 && parent.replica == id.replica;
+        let is_next = parent.lamport.checked_add(1) == Some(id.lamport) && parent.replica == id.replica;
         if is_next && let Some(position) = self.go_on(None, id.lamport, &id.replica, rest) {
             return Some(position);
         }

@@ -161,15 +161,17 @@ impl Shared {
                 let why = format!("its log cannot be cut at {up_to} without a snapshot there or behind");
                 return Err(StoreError::Refused { doc: doc.clone(), why });
             }
-            let base = self.base(doc)?;
-            let first = if base.begin != base.end { None } else { self.tail_records(doc).into_iter().next() };
-            if up_to <= base.log_start || first.is_some_and(|record| record.last > up_to) {
-                return Ok(());
-            }
-            // The snapshot may be one that a process left behind which died before its name was durable.
+            // The snapshot may be one that a process left behind which died before its name was durable, and so may a cut.
             let directory = names::directory_name(names::directory(doc));
             if !mutated!(CutBeforeSnapshotIsDurable) {
                 self.disk.sync_dir(&self.docs_dir.join(directory))?;
+            }
+            let base = self.base(doc)?;
+            let first = if base.begin != base.end { None } else { self.tail_records(doc).into_iter().next() };
+            let has_nothing = up_to <= base.log_start || first.is_some_and(|record| record.last > up_to);
+            // What is in doubt looks cut and may be whole again after a crash: it is written anew.
+            if has_nothing && !lock(&self.tail).in_doubt.contains(doc) {
+                return Ok(());
             }
         }
         self.flush(doc, Some(up_to))

@@ -378,9 +378,10 @@ impl Document {
             return self.insert_apart(lamport, position, text, chars, replica, deltas);
         }
         self.highest = self.rga.highest();
-        deltas.push(Delta::Insert { at, text: edit_text(text) });
+        let text = edit_text(text);
+        deltas.push(Delta::Insert { at, text: text.clone() });
         let parent = ElementId { lamport: Lamport(lamport.0 - 1), replica: replica.clone() };
-        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text: edit_text(text) })
+        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
     }
 
     /// The same where more has to be looked at than the end of what is typed.

@@ -48,8 +48,8 @@ fn integrate(ops: impl Iterator<Item = Op>) -> Document {
 
 // What the author does.
 #[library_benchmark]
-#[bench::automerge_paper(args = ("automerge-paper"), setup = history, config = recorded(114_200_000))]
-#[bench::rustcode(args = ("rustcode"), setup = history, config = recorded(37_700_000))]
+#[bench::automerge_paper(args = ("automerge-paper"), setup = history, config = recorded(105_600_000))]
+#[bench::rustcode(args = ("rustcode"), setup = history, config = recorded(35_000_000))]
 fn local(trace: Trace) -> (Trace, Document) {
     let document = type_all(&trace, drop);
     (trace, document)
@@ -57,22 +57,22 @@ fn local(trace: Trace) -> (Trace, Document) {
 
 // The same edits, one operation each, at somebody else's.
 #[library_benchmark]
-#[bench::automerge_paper(args = ("automerge-paper"), setup = operations, config = recorded(128_100_000))]
-#[bench::rustcode(args = ("rustcode"), setup = operations, config = recorded(41_600_000))]
+#[bench::automerge_paper(args = ("automerge-paper"), setup = operations, config = recorded(119_100_000))]
+#[bench::rustcode(args = ("rustcode"), setup = operations, config = recorded(40_100_000))]
 fn remote(ops: Vec<Op>) -> Document {
     integrate(ops.into_iter())
 }
 
 // The same, read from their JSON first.
 #[library_benchmark]
-#[bench::rustcode(args = ("rustcode"), setup = texts, config = recorded(144_400_000))]
+#[bench::rustcode(args = ("rustcode"), setup = texts, config = recorded(112_400_000))]
 fn remote_from_json(texts: Vec<String>) -> Document {
     integrate(texts.iter().map(|text| decode_op(text).unwrap()))
 }
 
 // A snapshot becomes a document again.
 #[library_benchmark]
-#[bench::automerge_paper(args = ("automerge-paper"), setup = snapshot, config = recorded(8_830_000))]
+#[bench::automerge_paper(args = ("automerge-paper"), setup = snapshot, config = recorded(8_690_000))]
 fn load(bytes: Vec<u8>) -> Content {
     Content::decode(&bytes).unwrap()
 }

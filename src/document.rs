@@ -344,15 +344,16 @@ impl Document {
             None => ElementId::root(),
             Some(before) => self.rga.id_at(before)?,
         };
-        let id = ElementId { lamport: self.mint(clock, text)?, replica: replica.clone() };
+        let id = ElementId { lamport: self.mint(clock, char_count(text))?, replica: replica.clone() };
         Some(Edit::Insert { parent, id, text: edit_text(text) })
     }
 
-    /// The first Lamport value of a text that is about to be inserted; `None` if it is empty or the clock is at its end.
+    /// The first Lamport value of so many characters that are about to be inserted; `None` if there are none or the clock is
+    /// at its end.
     #[inline]
-    fn mint(&self, clock: Lamport, text: &str) -> Option<Lamport> {
+    fn mint(&self, clock: Lamport, chars: usize) -> Option<Lamport> {
         let highest = if mutated!(MintsIgnoringOthers) { 0 } else { self.highest.0 };
-        let (highest, chars) = (highest.max(clock.0), char_count(text) as u64);
+        let (highest, chars) = (highest.max(clock.0), chars as u64);
         let has_room = chars > 0 && highest <= INTEGER_MAX && chars <= INTEGER_MAX - highest;
         has_room.then_some(Lamport(highest + 1))
     }
@@ -366,35 +367,44 @@ impl Document {
         replica: &ReplicaId,
         deltas: &mut Vec<Delta>,
     ) -> Option<Edit> {
-        let lamport = self.mint(clock, text)?;
-        // The short way is for ids above all that is known; and what waits may be waiting for them.
-        if self.anything_waits() || position > self.rga.len() || lamport <= self.highest {
+        let chars = char_count(text);
+        let lamport = self.mint(clock, chars)?;
+        // What waits may be waiting for these ids.
+        if self.anything_waits() {
             return self.make_and_integrate(clock, position, text, replica, deltas);
         }
         let at = gap(position);
-        if !self.rga.type_on(at, lamport, replica, text) {
-            return Some(self.insert_apart(lamport, at, text, replica, deltas));
+        if !self.rga.type_on(at, lamport, replica, text, chars) {
+            return self.insert_apart(lamport, position, text, chars, replica, deltas);
         }
-        self.highest = self.highest.max(self.rga.highest());
+        self.highest = self.rga.highest();
         let text = edit_text(text);
         deltas.push(Delta::Insert { at, text: text.clone() });
         let parent = ElementId { lamport: Lamport(lamport.0 - 1), replica: replica.clone() };
         Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
     }
 
+    /// The same where more has to be looked at than the end of what is typed.
+    #[inline(never)]
     fn insert_apart(
         &mut self,
         lamport: Lamport,
-        at: usize,
+        position: usize,
         text: &str,
+        chars: usize,
         replica: &ReplicaId,
         deltas: &mut Vec<Delta>,
-    ) -> Edit {
-        let parent = self.rga.insert_at(at, lamport, replica, text);
+    ) -> Option<Edit> {
+        // The short way is for ids above all that is known.
+        if position > self.rga.len() || lamport <= self.highest {
+            return self.make_and_integrate(Lamport(lamport.0 - 1), position, text, replica, deltas);
+        }
+        let at = gap(position);
+        let parent = self.rga.insert_at(at, lamport, replica, text, chars);
         self.highest = self.highest.max(self.rga.highest());
         let text = edit_text(text);
         deltas.push(Delta::Insert { at, text: text.clone() });
-        Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text }
+        Some(Edit::Insert { parent, id: ElementId { lamport, replica: replica.clone() }, text })
     }
 
     #[cold]

@@ -1,10 +1,13 @@
 //! What must hold of the structure itself.
 
+use std::borrow::Cow;
+
 use crate::id::INTEGER_MAX;
 use crate::invariants::Violation;
 
 use super::Rga;
 use super::cursor::Cursor;
+use super::leaf::Leaf;
 use super::names::{Key, Names};
 use super::tree::NONE;
 
@@ -29,11 +32,12 @@ impl Rga {
 
     fn check_leaves(&self) -> Result<(), Violation> {
         let sizes = self.tree.sizes;
-        for leaf in &self.tree.leaves {
+        for (number, leaf) in (0..).zip(&self.tree.leaves) {
             ensure(!leaf.segments.is_empty(), "a leaf is empty")?;
             ensure(leaf.segments.len() <= usize::from(sizes.segments_max), "a leaf has too many segments")?;
-            ensure(leaf.text.len() <= usize::from(sizes.bytes_max), "a leaf has too much text")?;
-            let mut rest = leaf.text.as_str();
+            let text = self.text_of_leaf(number, leaf).ok_or(Violation::State("what was typed has no place"))?;
+            ensure(text.len() <= usize::from(sizes.bytes_max), "a leaf has too much text")?;
+            let mut rest = text.as_ref();
             for segment in &leaf.segments {
                 let (text, behind) = rest
                     .split_at_checked(segment.bytes as usize)
@@ -47,11 +51,22 @@ impl Rga {
         Ok(())
     }
 
+    /// The text of a leaf with what was typed; `None` if that belongs to no segment.
+    fn text_of_leaf<'a>(&self, number: u32, leaf: &'a Leaf) -> Option<Cow<'a, str>> {
+        let (typed, Cursor { slot, byte, .. }) = (self.tree.typed.as_str(), self.tree.cursor);
+        if typed.is_empty() || self.tree.cursor.leaf != number {
+            return Some(Cow::Borrowed(&leaf.text));
+        }
+        let in_leaf = (leaf.segments.get(slot)?.bytes as usize).checked_sub(typed.len())?;
+        let (before, behind) = leaf.text.split_at_checked(byte.checked_add(in_leaf)?)?;
+        Some(Cow::Owned([before, typed, behind].concat()))
+    }
+
     /// Walks the tree in document order: links, levels, and what inner nodes keep about their children.
     fn check_tree(&self) -> Result<(), Violation> {
         let tree = &self.tree;
         if tree.leaves.is_empty() {
-            let is_bare = tree.inners.is_empty() && (tree.height, tree.root) == (0, 0);
+            let is_bare = tree.inners.is_empty() && (tree.height, tree.root) == (0, 0) && tree.typed.is_empty();
             return ensure(is_bare && tree.cursor == Cursor::default(), "an empty tree has nodes");
         }
         ensure((tree.cursor.leaf as usize) < tree.leaves.len(), "the cursor is nowhere")?;

@@ -4,7 +4,7 @@ use crate::id::{ElementId, INTEGER_MAX, Lamport, ReplicaId};
 
 use super::leaf::Segment;
 use super::names::Key;
-use super::tree::Place;
+use super::tree::{Place, Tree};
 use super::{NodeSizes, Rga};
 
 impl Rga {
@@ -21,7 +21,7 @@ impl Rga {
         }
         // Whoever types goes on behind what is typed last.
         let is_next = parent.lamport.checked_add(1) == Some(id.lamport) && parent.replica == id.replica;
-        if is_next && let Some(position) = self.go_on(None, id.lamport, &id.replica, rest) {
+        if is_next && let Some(position) = self.go_on(None, id.lamport, &id.replica, rest, char_count(rest)) {
             return Some(position);
         }
         self.insert_apart(parent, id, rest)
@@ -30,21 +30,35 @@ impl Rga {
     fn insert_apart(&mut self, parent: &ElementId, id: &ElementId, rest: &str) -> Option<usize> {
         let behind = if parent.is_root() { self.tree.start() } else { self.gap_behind(self.find_id(parent)?) };
         let key = Key { lamport: id.lamport.0, replica: self.names.intern(&id.replica) };
-        Some(self.insert_behind(behind, key, rest))
+        Some(self.insert_behind(behind, key, rest, char_count(rest)))
     }
 
     /// Inserts a run behind the first `position` visible characters if it goes on there as the last one of the same replica ends
     /// and nothing has to make room for it: then its parent is the id before its first. Answers whether it did. The caller
     /// has made sure of the same as for [`Rga::insert_at`].
     #[inline]
-    pub fn type_on(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> bool {
-        self.go_on(Some(position), lamport, replica, text).is_some()
+    pub(crate) fn type_on(
+        &mut self,
+        position: usize,
+        lamport: Lamport,
+        replica: &ReplicaId,
+        text: &str,
+        chars: usize,
+    ) -> bool {
+        self.go_on(Some(position), lamport, replica, text, chars).is_some()
     }
 
     /// Inserts a run behind the first `position` visible characters, of which there must be so many; answers what it is
     /// behind. The caller has made sure that the ids, of which `lamport` and `replica` are the first, are new, are ids, and
-    /// exceed all others.
-    pub fn insert_at(&mut self, position: usize, lamport: Lamport, replica: &ReplicaId, text: &str) -> ElementId {
+    /// exceed all others, and has counted the characters.
+    pub(crate) fn insert_at(
+        &mut self,
+        position: usize,
+        lamport: Lamport,
+        replica: &ReplicaId,
+        text: &str,
+        chars: usize,
+    ) -> ElementId {
         let (behind, parent) = match position.checked_sub(1) {
             None => (self.tree.start(), None),
             Some(before) => {
@@ -54,19 +68,26 @@ impl Rga {
             }
         };
         let replica = self.names.intern(replica);
-        self.insert_behind(behind, Key { lamport: lamport.0, replica }, text);
+        self.insert_behind(behind, Key { lamport: lamport.0, replica }, text, chars);
         parent.map_or_else(ElementId::root, |key| self.names.id(key))
     }
 
     /// Inserts what goes on where the cursor's segment ends, if it does, at `position` if that is given, and there is room;
     /// answers the position of its first character.
     #[inline(always)] // A sixth of a keystroke is saved by not calling.
-    fn go_on(&mut self, position: Option<usize>, lamport: Lamport, replica: &ReplicaId, text: &str) -> Option<usize> {
+    fn go_on(
+        &mut self,
+        position: Option<usize>,
+        lamport: Lamport,
+        replica: &ReplicaId,
+        text: &str,
+        chars: usize,
+    ) -> Option<usize> {
         if !self.is_newest(lamport.0) {
             return None;
         }
         let key = Key { lamport: lamport.0, replica: self.names.recent(replica)? };
-        let (chars, position) = self.tree.go_on(position, key, text)?;
+        let position = self.tree.go_on(position, key, text, chars)?;
         self.note_elements(lamport.0, chars as u64);
         Some(position)
     }
@@ -84,8 +105,9 @@ impl Rga {
         lamport > self.highest && !mutated!(AscendingSiblings)
     }
 
-    /// Inserts a run somewhere behind the gap behind its parent; answers the position of its first character.
-    fn insert_behind(&mut self, behind: Place, mut key: Key, text: &str) -> usize {
+    /// Inserts a run of so many characters somewhere behind the gap behind its parent; answers the position of its first one.
+    fn insert_behind(&mut self, behind: Place, mut key: Key, text: &str, chars: usize) -> usize {
+        self.tree.put_typed();
         let mut gap =
             if self.is_newest(key.lamport) { behind } else { self.tree.skip_preceding(behind, key, &self.names) };
         let (mut rest, mut position) = (text, None);
@@ -94,7 +116,9 @@ impl Rga {
         }
         loop {
             let (piece, behind) = rest.split_at(self.piece_len(gap.leaf, rest));
-            let (len, bytes) = (char_count(piece) as u32, piece.len() as u32);
+            let is_counted = behind.is_empty() && piece.len() == text.len();
+            let len = if is_counted { chars } else { char_count(piece) } as u32;
+            let bytes = piece.len() as u32;
             let segment = Segment { lamport: key.lamport, replica: key.replica, len, bytes };
             let (before, end) = self.put(gap, segment, piece);
             let position = *position.get_or_insert(before);
@@ -138,6 +162,7 @@ impl Rga {
 
     /// Puts a segment into a gap; answers the number of visible characters before it, and the gap behind it.
     pub(super) fn put(&mut self, gap: Place, segment: Segment, text: &str) -> (usize, Place) {
+        self.tree.put_typed();
         let gap = self.make_room(gap, text.len());
         self.note_elements(segment.lamport, u64::from(segment.len));
         if let Some(before) = self.tree.extend(gap, &segment, text) {
@@ -322,19 +347,23 @@ impl Rga {
         let Place { leaf, slot, offset } = place;
         self.tree.aim(leaf, slot);
         let (before, start) = (self.tree.cursor.before(), self.tree.cursor.byte);
-        let is_done = self.tree.leaf_mut(leaf).bury_at_edge(start, slot, offset, len);
+        let Tree { leaves, typed, .. } = &mut self.tree;
+        let at_edge = leaves[leaf as usize].bury_at_edge(start, slot, offset, len, typed);
         self.tree.note_shrunk(len as usize);
-        if !is_done {
-            self.bury_apart(place, start, len);
+        if at_edge != Some(false) {
+            self.bury_apart(place, start, len, at_edge.is_some());
         }
         before + offset as usize
     }
 
-    /// Deletes in the cursor's segment, whose text begins at `start`, what has been counted already.
-    fn bury_apart(&mut self, Place { leaf, slot, offset }: Place, start: usize, len: u32) {
-        let node = self.tree.leaf_mut(leaf);
-        node.bury(start, slot, offset, len);
-        let segments = node.segments.len();
+    /// Deletes in the cursor's segment, whose text begins at `start`, what has been counted already, unless that is done; if
+    /// its leaf has too many segments then, cuts it in two.
+    fn bury_apart(&mut self, Place { leaf, slot, offset }: Place, start: usize, len: u32, is_done: bool) {
+        if !is_done {
+            self.tree.put_typed();
+            self.tree.leaf_mut(leaf).bury(start, slot, offset, len);
+        }
+        let segments = self.tree.leaf(leaf).segments.len();
         if segments > usize::from(self.tree.sizes.segments_max) {
             self.split(leaf, segments / 2, slot < segments / 2);
         }

@@ -1,5 +1,6 @@
 //! A leaf: a short stretch of the sequence, as runs over one piece of text.
 
+use super::edit::char_count;
 use super::names::{Key, Names, Replica};
 
 /// By how many segments and bytes a leaf grows.
@@ -36,8 +37,10 @@ impl Segment {
     }
 
     /// Number of visible characters.
+    #[inline]
     pub(super) fn chars(&self) -> usize {
-        if self.is_deleted() { 0 } else { self.len as usize }
+        // Without a branch: what is deleted lies among what is not, and nobody could guess it.
+        (self.len & u32::from(self.is_deleted()).wrapping_sub(1)) as usize
     }
 
     /// The same for whoever looks for a position.
@@ -50,6 +53,13 @@ impl Segment {
     pub(super) fn offset_of(&self, key: Key) -> Option<u32> {
         let distance = key.lamport.wrapping_sub(self.lamport);
         (self.replica == key.replica && distance < u64::from(self.len)).then_some(distance as u32)
+    }
+
+    /// It without the end that has this text, and that end.
+    pub(super) fn cut_behind(&self, text: &str) -> (Self, Self) {
+        let (len, bytes) = (char_count(text) as u32, text.len() as u32);
+        let behind = Self { lamport: self.end().lamport - u64::from(len), len, bytes, ..*self };
+        (Self { len: self.len - len, bytes: self.bytes - bytes, ..*self }, behind)
     }
 
     /// Whether `next` goes on where this one ends, in ids and in being deleted or not.
@@ -140,15 +150,6 @@ impl Leaf {
         byte_of(&self.text[start..start + segment.bytes as usize], offset)
     }
 
-    /// The character of a visible element.
-    pub(super) fn char_at(&self, slot: usize, offset: u32) -> Option<char> {
-        if self.segments[slot].is_deleted() {
-            return None;
-        }
-        let start = self.byte_of_slot(slot);
-        self.text[start + self.bytes_inside(start, slot, offset)..].chars().next()
-    }
-
     /// Cuts a segment in two; `offset` is strictly inside it, and its text begins at `start`.
     pub(super) fn cut(&mut self, start: usize, slot: usize, offset: u32) {
         let bytes = if self.segments[slot].is_deleted() { 0 } else { self.bytes_inside(start, slot, offset) as u32 };
@@ -225,32 +226,73 @@ impl Leaf {
         }
     }
 
-    /// What people do most: deletes a part of a segment next to tombstones that it joins, at the end before them or at
-    /// the beginning behind them. Only a boundary moves. Answers whether this was the case.
+    /// What people do most: deletes a part of a segment at one end of it, its text begins at `start`. If tombstones are
+    /// beside it that it joins, only a boundary moves, and the answer is `Some(false)`; `Some(true)` if the tombstones
+    /// are a new segment; `None`, and nothing has changed, if the part is not at one end. `typed` is the end of the
+    /// segment's text that is not in the leaf.
     #[inline(always)]
-    pub(super) fn bury_at_edge(&mut self, start: usize, slot: usize, offset: u32, len: u32) -> bool {
+    pub(super) fn bury_at_edge(
+        &mut self,
+        start: usize,
+        slot: usize,
+        offset: u32,
+        len: u32,
+        typed: &mut String,
+    ) -> Option<bool> {
         let segment = self.segments[slot];
-        let is_end = offset > 0 && offset + len == segment.len;
-        if !is_end && (offset > 0 || len == segment.len) {
-            return false;
+        let is_end = offset > 0;
+        if is_end && offset + len < segment.len || !is_end && len == segment.len {
+            return None;
         }
+        let dropped = self.drop_at_edge(start, slot, if is_end { offset } else { len }, is_end, typed);
+        let distance = u64::from(len);
+        let rest = &mut self.segments[slot];
+        rest.len -= len;
+        rest.bytes -= dropped as u32;
+        rest.lamport += if is_end { 0 } else { distance };
         let beside = if is_end { slot + 1 } else { slot.wrapping_sub(1) };
-        let Some(tombstones) = self.segments.get(beside).filter(|beside| beside.is_deleted()) else { return false };
-        let joins = if is_end { segment.end() == tombstones.key() } else { tombstones.end() == segment.key() };
-        if !joins || tombstones.len.checked_add(len).is_none() {
-            return false;
+        if let Some(tombstones) = self.segments.get_mut(beside).filter(|beside| beside.is_deleted())
+            && (if is_end { segment.end() == tombstones.key() } else { tombstones.end() == segment.key() })
+            && let Some(together) = tombstones.len.checked_add(len)
+        {
+            tombstones.len = together;
+            tombstones.lamport -= if is_end { distance } else { 0 };
+            return Some(false);
         }
-        let cut = self.bytes_inside(start, slot, if is_end { offset } else { len });
-        let dropped = if is_end { segment.bytes as usize - cut } else { cut };
-        self.drop_text(if is_end { start + cut } else { start }, dropped);
-        let (segment, distance) = (&mut self.segments[slot], u64::from(len));
-        segment.len -= len;
-        segment.bytes -= dropped as u32;
-        segment.lamport += if is_end { 0 } else { distance };
-        let tombstones = &mut self.segments[beside];
-        tombstones.len += len;
-        tombstones.lamport -= if is_end { distance } else { 0 };
-        true
+        let lamport = segment.lamport + u64::from(offset);
+        self.put_tombstones(slot + usize::from(is_end), Segment { lamport, len, bytes: 0, ..segment });
+        Some(true)
+    }
+
+    /// Drops the text of a segment from the `cut`th character on or up to there; answers how many bytes.
+    #[inline(always)]
+    fn drop_at_edge(&mut self, start: usize, slot: usize, cut: u32, is_end: bool, typed: &mut String) -> usize {
+        let segment = &self.segments[slot];
+        let bytes = segment.bytes as usize;
+        if !typed.is_empty() {
+            let dropped = (segment.len - cut) as usize;
+            if is_end && segment.bytes == segment.len && dropped <= typed.len() {
+                typed.truncate(typed.len() - dropped);
+                return dropped;
+            }
+            self.put_typed(start + bytes, typed);
+        }
+        let cut = self.bytes_inside(start, slot, cut);
+        let (from, dropped) = if is_end { (start + cut, bytes - cut) } else { (start, cut) };
+        self.drop_text(from, dropped);
+        dropped
+    }
+
+    #[inline(never)]
+    fn put_tombstones(&mut self, slot: usize, tombstones: Segment) {
+        self.make_room(1, 0);
+        self.segments.insert(slot, tombstones);
+    }
+
+    /// Puts what was typed into the text so that it ends at a byte.
+    pub(super) fn put_typed(&mut self, end: usize, typed: &mut String) {
+        self.put_text(end - typed.len(), typed);
+        typed.clear();
     }
 
     /// Makes one segment of this one and the next, if that is possible.

@@ -77,9 +77,18 @@ impl Rga {
 
     /// The visible text.
     pub fn text(&self) -> String {
-        let bytes = self.tree.leaves.iter().map(|leaf| leaf.text.len()).sum();
-        let mut text = String::with_capacity(bytes);
-        self.tree.leaves_in_order().for_each(|leaf| text.push_str(&leaf.text));
+        let bytes = self.tree.leaves.iter().map(|leaf| leaf.text.len()).sum::<usize>();
+        let mut text = String::with_capacity(bytes + self.tree.typed.len());
+        let typed_in = self.tree.typed_in();
+        for leaf in self.tree.leaves_in_order() {
+            match typed_in.filter(|(of, ..)| std::ptr::eq(*of, leaf)) {
+                None => text.push_str(&leaf.text),
+                Some((_, _, byte)) => {
+                    let (before, behind) = leaf.text.split_at(byte);
+                    [before, &self.tree.typed, behind].iter().for_each(|piece| text.push_str(piece));
+                }
+            }
+        }
         text
     }
 
@@ -146,7 +155,7 @@ impl Rga {
     /// The value of an element, `Some(None)` for a tombstone, `None` if there is no such element.
     pub fn value(&self, id: &ElementId) -> Option<Option<char>> {
         let place = self.find_id(id)?;
-        Some(self.tree.leaf(place.leaf).char_at(place.slot, place.offset))
+        Some(self.tree.text_of(place).iter().flat_map(|text| text.chars()).nth(place.offset as usize))
     }
 
     /// The id of the visible character at `position`, counted in scalar values from 0.

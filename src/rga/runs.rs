@@ -33,14 +33,19 @@ pub struct Run {
 }
 
 impl Rga {
-    /// All segments in document order, with their text.
-    pub(super) fn segments(&self) -> impl Iterator<Item = (&Segment, &str)> {
-        self.tree.leaves_in_order().flat_map(|leaf| {
-            leaf.segments.iter().scan(leaf.text.as_str(), |rest, segment| {
-                let (text, behind) = rest.split_at(segment.bytes as usize);
-                *rest = behind;
-                Some((segment, text))
-            })
+    /// All segments in document order, with their text. What was typed last is one of its own.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (Segment, &str)> {
+        let (typed, typed_in) = (self.tree.typed.as_str(), self.tree.typed_in());
+        self.tree.leaves_in_order().flat_map(move |leaf| {
+            let typed_in = typed_in.filter(|(of, ..)| std::ptr::eq(*of, leaf));
+            let pieces = leaf.segments.iter().enumerate().scan(leaf.text.as_str(), move |rest, (slot, segment)| {
+                let typed = if typed_in.is_some_and(|(_, at, _)| at == slot) { typed } else { "" };
+                let (segment, behind) = segment.cut_behind(typed);
+                let (text, others) = rest.split_at(segment.bytes as usize);
+                *rest = others;
+                Some([(segment, text), (behind, typed)])
+            });
+            pieces.flatten().filter(|(segment, _)| segment.len > 0)
         })
     }
 
@@ -141,9 +146,9 @@ impl Hash for Rga {
     /// Covers exactly the elements, their order and values: not how they are cut into segments, so it must feed the
     /// hasher in units that do not depend on that.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut run: Option<(&Segment, u64)> = None;
+        let mut run: Option<(Segment, u64)> = None;
         for (segment, text) in self.segments() {
-            let goes_on = |(first, len): &(&Segment, u64)| {
+            let goes_on = |(first, len): &(Segment, u64)| {
                 first.key().plus(*len) == segment.key() && first.is_deleted() == segment.is_deleted()
             };
             match run.as_mut().filter(|run| goes_on(run)) {

@@ -31,27 +31,56 @@ fn alphabet(sizes: NodeSizes) -> Rga {
 #[test]
 fn typing_on_extends_the_run() {
     let mut rga = Rga::new();
-    for lamport in 1..=300 {
+    for lamport in 1..=600 {
         let parent = if lamport == 1 { ElementId::root() } else { id(lamport - 1, "a") };
         assert_eq!(rga.insert(&parent, &id(lamport, "a"), "é"), Some(lamport as usize - 1));
     }
     rga.check().unwrap();
-    assert_eq!(rga.segments().count(), 2, "one per leaf: 256 two-byte characters fill the first");
+    assert_eq!(
+        rga.tree.leaves.iter().map(|leaf| leaf.segments.len()).sum::<usize>(),
+        2,
+        "one per leaf: 512 two-byte characters fill the first"
+    );
     assert_eq!(rga.index.entries().count(), 2);
-    assert_eq!(rga.runs(), [run(1, "a", text(&"é".repeat(300)))]);
+    assert_eq!(rga.runs(), [run(1, "a", text(&"é".repeat(600)))]);
 }
 
 #[test]
 fn a_long_text_fills_leaves_wherever_it_goes() {
-    const BYTES: usize = 100 * 512;
-    for behind in [1, 100, 300, 500] {
+    const BYTES: usize = 100 * 1024;
+    for behind in [1, 200, 600, 1_000] {
         let mut rga = Rga::new();
-        rga.insert(&ElementId::root(), &id(1, "a"), &"-".repeat(500));
-        rga.insert(&id(behind, "a"), &id(1_000, "b"), &"x".repeat(BYTES));
+        rga.insert(&ElementId::root(), &id(1, "a"), &"-".repeat(1_000));
+        rga.insert(&id(behind, "a"), &id(2_000, "b"), &"x".repeat(BYTES));
         rga.check().unwrap();
-        assert_eq!(rga.len(), BYTES + 500);
+        assert_eq!(rga.len(), BYTES + 1_000);
         assert!(rga.tree.leaves.len() <= 102, "behind {behind}");
     }
+}
+
+/// What was typed last is not in its leaf yet: whoever looks must not notice.
+#[test]
+fn what_is_typed_is_seen_at_once() {
+    let mut rga = Rga::new();
+    rga.insert(&ElementId::root(), &id(1, "a"), "ab");
+    for (lamport, value) in (3..).zip("cdé".chars()) {
+        rga.insert(&id(lamport - 1, "a"), &id(lamport, "a"), &value.to_string());
+        rga.check().unwrap();
+        assert_eq!(rga.value(&id(lamport, "a")), Some(Some(value)));
+        assert_eq!(rga.text(), "abcdé"[.."abcdé".len().min(lamport as usize + usize::from(value == 'é'))]);
+    }
+    assert_eq!(rga.tree.typed, "cdé");
+    let read = Rga::from_runs(&rga.runs()).unwrap();
+    assert_eq!((&read, read.columns()), (&rga, rga.columns()));
+    rga.insert(&id(1, "a"), &id(6, "b"), "-");
+    rga.insert(&id(5, "a"), &id(7, "a"), "!");
+    assert_eq!(rga.value(&id(2, "a")), Some(Some('b')), "before what was typed");
+    rga.insert(&id(6, "b"), &id(8, "b"), "+");
+    rga.insert(&id(8, "b"), &id(9, "b"), "*");
+    assert_eq!((rga.text().as_str(), rga.value(&id(7, "a"))), ("a-+*bcdé!", Some(Some('!'))), "behind it");
+    rga.delete(&id(9, "b"), 1, |_, _| {});
+    rga.check().unwrap();
+    assert_eq!(rga.text(), "a-+bcdé!");
 }
 
 #[test]
@@ -185,7 +214,7 @@ fn the_layout_is_hashed_apart_from_the_content() {
 #[test]
 fn check_sees_what_is_broken() {
     type Damage = (&'static str, fn(&mut Rga));
-    let damages: [Damage; 22] = [
+    let damages: [Damage; 25] = [
         ("text", |rga| rga.tree.leaves[3].text.push('x')),
         ("text too short", |rga| rga.tree.leaves[3].text.truncate(1)),
         ("segment length", |rga| rga.tree.leaves[3].segments[0].len += 1),
@@ -207,12 +236,17 @@ fn check_sees_what_is_broken() {
         ("bytes before the cursor", |rga| rga.tree.cursor.byte += 1),
         ("characters of the cursor's leaf", |rga| rga.tree.cursor.chars += 1),
         ("what the cursor owes", |rga| rga.tree.cursor.owed += 1),
+        ("something else was typed", |rga| rga.tree.typed.push('x')),
+        ("what was typed is lost", |rga| rga.tree.typed.clear()),
+        ("more was typed than the segment has", |rga| rga.tree.typed = "x".repeat(99)),
         ("an entry elsewhere", |rga| rga.index.add(Key { lamport: 30, replica: 1 }, 0)),
     ];
     let mut rga = alphabet(NodeSizes::SMALLEST);
     rga.insert(&id(4, "a"), &id(30, "b"), "x");
     rga.insert(&id(4, "a"), &id(31, "c"), "y");
     rga.delete(&id(12, "a"), 3, |_, _| {});
+    rga.insert(&id(31, "c"), &id(32, "c"), "z");
+    assert_eq!(rga.tree.typed, "z", "and is not in its leaf");
     rga.check().unwrap();
     for (what, damage) in damages {
         let mut broken = rga.clone();

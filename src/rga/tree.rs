@@ -25,7 +25,7 @@ pub struct NodeSizes {
 
 impl Default for NodeSizes {
     fn default() -> Self {
-        Self { segments_max: 32, bytes_max: 512, children_max: 16 }
+        Self { segments_max: 48, bytes_max: 1024, children_max: 16 }
     }
 }
 
@@ -77,6 +77,22 @@ pub(super) struct Inner {
     pub(super) children: Vec<Child>,
 }
 
+/// Bits of a cursor's way down for each level.
+pub(super) const SLOT_BITS: u32 = 4;
+
+impl Inner {
+    /// A child, by its number; it is probably in the slot that the lowest bits say.
+    #[inline]
+    pub(super) fn child_mut(&mut self, node: u32, slots: u64) -> Option<&mut Child> {
+        let likely = (slots & ((1 << SLOT_BITS) - 1)) as usize;
+        let slot = match self.children.get(likely) {
+            Some(child) if child.node == node => likely,
+            _ => self.children.iter().position(|child| child.node == node)?,
+        };
+        self.children.get_mut(slot)
+    }
+}
+
 /// The tree. Without leaves when it is empty.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Tree {
@@ -91,6 +107,9 @@ pub(super) struct Tree {
     pub(super) chars: usize,
     /// Default, and without meaning, as long as there is no leaf.
     pub(super) cursor: Cursor,
+    /// What was typed last, at the end of the cursor's segment, which counts it already. It goes into the text of the leaf
+    /// when something else happens, so that not each keystroke moves what is behind it.
+    pub(super) typed: String,
 }
 
 impl Tree {
@@ -120,24 +139,26 @@ impl Tree {
         leaf
     }
 
-    /// The leaf with the visible character at `position` as the inner nodes know it, what is left of the position, and the
-    /// number of visible characters in the leaf.
-    pub(super) fn descend(&self, mut position: usize) -> (u32, usize, usize) {
-        let (mut node, mut chars) = (self.root, self.chars);
+    /// The leaf with the visible character at `position` as the inner nodes know it, what is left of the position, the
+    /// number of visible characters in the leaf, and the way to it, as the cursor keeps it.
+    pub(super) fn descend(&self, mut position: usize) -> (u32, usize, usize, u64) {
+        let (mut node, mut chars, mut slots) = (self.root, self.chars, 0);
         for _ in 0..self.height {
-            for child in &self.inner(node).children {
+            slots <<= SLOT_BITS;
+            for (slot, child) in (0..).zip(&self.inner(node).children) {
                 (node, chars) = (child.node, child.chars);
                 if position < chars {
+                    slots |= slot & ((1 << SLOT_BITS) - 1);
                     break;
                 }
                 position -= chars;
             }
         }
-        (node, position, chars)
+        (node, position, chars, slots)
     }
 
     pub(super) fn descend_to(&self, position: usize) -> (u32, usize) {
-        let (leaf, inside, _) = self.descend(position);
+        let (leaf, inside, ..) = self.descend(position);
         (leaf, inside)
     }
 
@@ -191,10 +212,10 @@ impl Tree {
         if slot > 0 && names.precedes(key, leaf.segments[slot - 1].key()) {
             return;
         }
-        let (mut node, mut parent) = (self.cursor.leaf, leaf.parent);
+        let (mut node, mut parent, mut slots) = (self.cursor.leaf, leaf.parent, self.cursor.slots);
         while parent != NONE {
             let inner = &mut self.inners[parent as usize];
-            if let Some(child) = inner.children.iter_mut().find(|child| child.node == node) {
+            if let Some(child) = inner.child_mut(node, slots) {
                 let last = names.last(child.last_key(), key);
                 if last == child.last_key() {
                     return;
@@ -202,6 +223,7 @@ impl Tree {
                 child.set_last_key(last);
             }
             (node, parent) = (parent, inner.parent);
+            slots >>= SLOT_BITS;
         }
     }
 
@@ -264,6 +286,7 @@ impl Tree {
     /// gets or keeps room to grow.
     pub(super) fn split_leaf(&mut self, left: u32, slot: usize, left_grows: bool, names: &Names) -> u32 {
         self.settle();
+        self.put_typed();
         let next = self.leaf(left).next;
         let right = self.push_leaf(left, next);
         (self.leaf_mut(right).segments, self.leaf_mut(right).text) = self.leaf_mut(left).split_off(slot, left_grows);
@@ -362,6 +385,22 @@ impl Tree {
         let last = children.iter().fold(Key::FIRST, |last, child| names.last(last, child.last_key()));
         let chars = children.iter().map(|child| child.chars).sum();
         Child { chars, last_lamport: last.lamport, last_replica: last.replica, node }
+    }
+
+    /// If anything was typed: its leaf, the slot of its segment, and where in the leaf's text it belongs.
+    pub(super) fn typed_in(&self) -> Option<(&Leaf, usize, usize)> {
+        let Cursor { leaf, slot, byte, .. } = self.cursor;
+        let leaf = self.leaves.get(leaf as usize).filter(|_| !self.typed.is_empty())?;
+        Some((leaf, slot, byte + leaf.segments[slot].bytes as usize - self.typed.len()))
+    }
+
+    /// The text of a segment: what is in its leaf, and what was typed behind that.
+    pub(super) fn text_of(&self, Place { leaf, slot, .. }: Place) -> [&str; 2] {
+        let typed = |is_here: bool| if is_here && self.cursor.leaf == leaf { self.typed.as_str() } else { "" };
+        let leaf = self.leaf(leaf);
+        let (before, behind) = (typed(self.cursor.slot < slot), typed(self.cursor.slot == slot));
+        let start = leaf.byte_of_slot(slot) - before.len();
+        [&leaf.text[start..start + leaf.segments[slot].bytes as usize - behind.len()], behind]
     }
 
     /// All leaves in document order.

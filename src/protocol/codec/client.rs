@@ -5,7 +5,6 @@ use super::read::{Fault, Fields};
 use super::write::Writer;
 use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{Epoch, ServerSeq, Term};
-use crate::op::Op;
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Hello, HelloV2, MessageId, OpMessage, Replaces, Version};
 use crate::protocol::reject::Reject;
@@ -136,7 +135,7 @@ fn op(fields: &mut Fields<'_>, version: Version, limits: &Limits) -> Result<OpMe
     let json = fields.required("op")?;
     let mut reader = OpReader::of_client(version, limits, &client);
     let op = match reader.plain(json) {
-        Some(edit) => edit.map(Op::Edit).map(Some),
+        Some(op) => op.map(Some),
         None => {
             let mut inner = Fields::of(json, fields.inside()).map_err(|fault| fault.at("op"))?;
             inner.text("type").and_then(|kind| reader.op(&kind, inner))

@@ -1,10 +1,10 @@
 //! Operations, and the names and ids in them.
 
-use super::plain::{Id, PlainEdit, plain_edit};
+use super::plain::{Id, PlainEdit, is_same, plain_batch, plain_edit};
 use super::read::{Fault, Fields};
 use super::write::Writer;
 use super::{Malformed, SECRET_BYTES_MIN};
-use crate::id::{DocId, ElementId, ReplicaId};
+use crate::id::{DocId, ElementId, Lamport, ReplicaId};
 use crate::op::{Edit, Op, edit_text};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::Version;
@@ -17,13 +17,18 @@ fn name_fault(name: &str, bytes_max: Option<u32>) -> Option<&'static str> {
         Some("must not be empty")
     } else if bytes_max.is_some_and(|max| name.len() > max as usize) {
         Some("is longer than name_bytes_max")
-    } else if name.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) && name.chars().any(char::is_control) {
+    } else if !is_printable_ascii(name) && name.chars().any(char::is_control) {
         Some("must not contain control characters")
     } else if name == ElementId::ROOT_REPLICA {
         Some("must not be the root's name")
     } else {
         None
     }
+}
+
+/// Looks at every byte, so many at once.
+fn is_printable_ascii(name: &str) -> bool {
+    name.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte))
 }
 
 /// Takes a replica's name if it is well formed.
@@ -98,7 +103,7 @@ impl<'l> OpReader<'l> {
 
     /// Reads an edit out of a list; `depth` is its level.
     pub(super) fn item(&mut self, json: &str, depth: u8) -> Result<Edit, Fault> {
-        if let Some(edit) = self.plain(json) {
+        if let Some(edit) = plain_edit(json).and_then(|edit| self.plain_edit(edit)) {
             return edit;
         }
         let mut fields = Fields::of(json, depth)?;
@@ -106,10 +111,31 @@ impl<'l> OpReader<'l> {
         self.edit(&kind, fields)
     }
 
-    /// Reads an edit the short way, if it is written so: see `plain`.
-    pub(super) fn plain(&mut self, json: &str) -> Option<Result<Edit, Fault>> {
-        match plain_edit(json)? {
-            PlainEdit::Insert { parent, id, value } => Some(self.plain_insert(parent, id, value)),
+    /// Reads an operation the short way, if it is written so: see `plain`.
+    pub(super) fn plain(&mut self, json: &str) -> Option<Result<Op, Fault>> {
+        match plain_edit(json) {
+            Some(edit) => self.plain_edit(edit).map(|edit| edit.map(Op::Edit)),
+            None => self.plain_batch(json).map(|edits| Ok(Op::Batch(edits))),
+        }
+    }
+
+    /// A batch in which nothing is wrong: of one in which something is, the long way says what and where.
+    fn plain_batch(&mut self, json: &str) -> Option<Vec<Edit>> {
+        if self.version == Version::V1 {
+            return None;
+        }
+        let edits_max = self.limits.map_or(usize::MAX, |limits| limits.batch_edits_max as usize);
+        let (edits, count) = (plain_batch(json, edits_max)?, self.count);
+        let read: Option<Vec<Edit>> = edits.into_iter().map(|edit| self.plain_edit(edit)?.ok()).collect();
+        if read.is_none() {
+            self.count = count;
+        }
+        read
+    }
+
+    fn plain_edit(&mut self, edit: PlainEdit<'_>) -> Option<Result<Edit, Fault>> {
+        match edit {
+            PlainEdit::Insert { parent, id, value } => Some(self.plain_insert(parent, id, &value)),
             // Version 1 does not know the field.
             PlainEdit::Delete { len: Some(_), .. } if self.version == Version::V1 => None,
             PlainEdit::Delete { id, len } => {
@@ -173,7 +199,7 @@ impl<'l> OpReader<'l> {
 
     /// Accounts for a run of `count` ids from `id` on.
     fn take(&mut self, id: &ElementId, count: u64) -> Result<(), Fault> {
-        if id.checked_add(count - 1).is_none() {
+        if id.lamport.checked_add(count - 1).is_none() {
             return Err(Fault::malformed("the run passes the largest lamport").at("id"));
         }
         self.count = self.count.saturating_add(count);
@@ -198,12 +224,12 @@ impl<'l> OpReader<'l> {
             return Err(Fault::malformed("lamport must be at least 1").at(field));
         }
         let replica = self.named(name).map_err(|fault| fault.at(field))?;
-        Ok(ElementId::new(lamport, &replica))
+        Ok(ElementId { lamport: Lamport(lamport), replica })
     }
 
     fn named(&mut self, name: &str) -> Result<ReplicaId, Fault> {
         match &self.recent {
-            Some(recent) if recent.as_str() == name => Ok(recent.clone()),
+            Some(recent) if is_same(recent.as_str(), name) => Ok(recent.clone()),
             _ => {
                 let replica = replica(name, self.limits.map(|limits| limits.name_bytes_max))?;
                 self.recent = Some(replica.clone());
@@ -219,8 +245,8 @@ impl<'l> OpReader<'l> {
 /// [`Malformed`] says what is wrong and where.
 pub fn decode_op(json: &str) -> Result<Op, Malformed> {
     let mut reader = OpReader::of_server(Version::V2);
-    if let Some(edit) = reader.plain(json) {
-        return Ok(Op::Edit(edit?));
+    if let Some(op) = reader.plain(json) {
+        return Ok(op?);
     }
     let mut fields = Fields::of_frame(json)?;
     let kind = fields.text("type")?;

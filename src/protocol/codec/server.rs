@@ -9,7 +9,6 @@ use super::read::{Fault, Fields, each, integer_item, text_item};
 use super::{ENVELOPE_BYTES_MAX, Malformed};
 use crate::document::DocumentState;
 use crate::id::{DocId, ElementId, Epoch, ReplicaId, ServerSeq, Term};
-use crate::op::Op;
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{
     Durability, Echo, EchoV2, Follows, HelloAck, HelloAckV2, MessageId, RejectCode, Resync, ServerMessage, UnknownEcho,
@@ -137,7 +136,7 @@ fn echo(fields: &mut Fields<'_>, doc: DocId) -> Result<ServerMessage, Fault> {
     let json = fields.required("op")?;
     let mut reader = OpReader::of_server(version);
     let (kind, op) = match reader.plain(json) {
-        Some(edit) => (Cow::default(), edit.map(Op::Edit).map(Some)),
+        Some(op) => (Cow::default(), op.map(Some)),
         None => {
             let mut inner = Fields::of(json, fields.inside()).map_err(|fault| fault.at("op"))?;
             let kind = inner.text("type").map_err(|fault| fault.at("op"))?;

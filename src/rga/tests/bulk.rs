@@ -201,7 +201,7 @@ fn leaves_and_nodes_are_filled_evenly() {
     }
     let read = Rga::from_runs(&rga.runs()).unwrap();
     read.check().unwrap();
-    assert_eq!(read.tree.leaves.len(), 100_000_usize.div_ceil(31));
+    assert_eq!(read.tree.leaves.len(), 100_000_usize.div_ceil(47));
     assert_eq!(read.tree.height, 3);
     assert!(read.tree.inners.iter().all(|inner| inner.children.len() >= 8));
     assert!(read.tree.leaves.iter().all(|leaf| leaf.segments.capacity() == leaf.segments.len()));
@@ -209,7 +209,7 @@ fn leaves_and_nodes_are_filled_evenly() {
 
 #[test]
 fn a_long_text_is_one_entry_per_leaf() {
-    let rga = Rga::from_runs(&[run(1, "a", text(&"é".repeat(300)))]).unwrap();
+    let rga = Rga::from_runs(&[run(1, "a", text(&"é".repeat(600)))]).unwrap();
     rga.check().unwrap();
     assert_eq!((rga.segments().count(), rga.index.entries().count()), (2, 2));
 }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::super::plain::plain_edit;
+use super::super::plain::{plain_batch, plain_edit};
 use super::*;
 use crate::document::{Document, DocumentState};
 use crate::id::{Epoch, INTEGER_MAX, Lamport, ServerSeq, Term};
@@ -219,16 +219,16 @@ proptest! {
     /// Intact or with one character changed: a blank more makes it go the long way.
     #[test]
     fn the_short_way_says_what_the_long_way_says(
-        edit in edits(false), damage in option::of((any::<prop::sample::Index>(), "[\"\\\\a-z0-9{}\\[\\],: é]")),
+        op in ops(), damage in option::of((any::<prop::sample::Index>(), "[\"\\\\a-z0-9{}\\[\\],: é]")),
     ) {
-        let mut json: Vec<String> = encode_op(&Op::Edit(edit)).chars().map(String::from).collect();
+        let mut json: Vec<String> = encode_op(&op).chars().map(String::from).collect();
         if let Some((place, other)) = damage {
             *place.get_mut(&mut json) = other;
         }
         let json = json.concat();
         let long = json.replacen('{', "{ ", 1);
-        prop_assert_eq!(plain_edit(&long), None);
-        if plain_edit(&json).is_some() {
+        prop_assert_eq!((plain_edit(&long), plain_batch(&long, 9)), (None, None));
+        if plain_edit(&json).is_some() || plain_batch(&json, 9).is_some() {
             prop_assert_eq!(decode_op(&json), decode_op(&long));
             for version in [Version::V1, Version::V2] {
                 let number = if version == Version::V1 { "\"1\"" } else { "1" };

@@ -164,7 +164,7 @@ fn word(bytes: &[u8]) -> u64 {
 fn has_special(word: u64) -> bool {
     const ONES: u64 = u64::MAX / 0xff;
     let has_below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
-    let special = has_below(word ^ ONES * 0x22, 1) | has_below(word ^ ONES * 0x5c, 1) | has_below(word, 0x20);
+    let special = has_below(word ^ (ONES * 0x22), 1) | has_below(word ^ (ONES * 0x5c), 1) | has_below(word, 0x20);
     special & (ONES * 0x80) != 0
 }
 

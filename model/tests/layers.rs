@@ -17,6 +17,9 @@ const ASKED_AGAIN: &[(Mutant, Layer)] = &[
     (Mutant::GreetingNotHeld, Layer::Drive),
 ];
 
+/// How often a broken server may get away with it on a busy machine.
+const ATTEMPTS: usize = 5;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -62,7 +65,9 @@ fn what_noticed_some_of_them_still_does() {
             continue;
         }
         let fails = |mutant| blackbox.fails(*layer, by, mutant).unwrap();
-        assert!(fails(Some(*mutant)).is_some(), "{mutant:?} is not noticed by {by}");
+        // A snapshot comes beside the scenario, and what is wrong in it shows only if it came before the restart.
+        let is_noticed = (0..ATTEMPTS).any(|_| fails(Some(*mutant)).is_some());
+        assert!(is_noticed, "{mutant:?} is not noticed by {by}");
         assert_eq!(fails(None), None, "{by} fails without a mutant");
     }
 }

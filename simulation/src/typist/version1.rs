@@ -26,6 +26,9 @@ const PENDING_MAX: usize = 4;
 /// How long nothing may be heard, or be owed, before the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long not even a ping may come, which a server sends to whoever is silent: then nothing of this connection arrives.
+const UNHEARD_MAX: Duration = Duration::from_secs(30);
+
 type Socket = WebSocketStream<ClientStream>;
 
 struct Client {
@@ -71,20 +74,20 @@ impl Client {
         for (_, frame) in &self.pending {
             say(&mut socket, frame.clone()).await?;
         }
-        let mut silence = Duration::ZERO;
+        let (mut silence, mut unheard) = (Duration::ZERO, Duration::ZERO);
         loop {
             let pause = Duration::from_millis(self.random.u64(1..60));
             match timeout(pause, socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => {
-                    silence = Duration::ZERO;
+                    (silence, unheard) = (Duration::ZERO, Duration::ZERO);
                     self.hear(&text);
                 }
-                Ok(Some(Ok(_))) => {}
+                Ok(Some(Ok(_))) => unheard = Duration::ZERO,
                 Ok(Some(Err(_)) | None) => return Err(over()),
-                Err(_) => silence += pause,
+                Err(_) => (silence, unheard) = (silence + pause, unheard + pause),
             }
-            // Whoever is owed nothing may be told nothing.
-            if silence > PATIENCE && !self.pending.is_empty() {
+            // Whoever is owed nothing may be told nothing but pings.
+            if silence > PATIENCE && !self.pending.is_empty() || unheard > UNHEARD_MAX {
                 return Err(over());
             }
             if self.typist.goes_on() && self.pending.len() < PENDING_MAX && self.random.bool() {

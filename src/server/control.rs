@@ -83,6 +83,11 @@ impl Hooks {
         self.controls.as_ref().map_or(usual, |controls| controls.state_lasts())
     }
 
+    /// Whether sessions speak when there is something to say, and not when they are told to.
+    pub(super) fn speak_freely(&self) -> bool {
+        !self.are_held()
+    }
+
     /// Whether a session may ask its feed once more. Uses up what was granted.
     pub(super) fn may_speak(&self, session: SessionId) -> bool {
         self.controls.as_ref().is_none_or(|controls| controls.take_grant(session))
@@ -138,6 +143,10 @@ impl Hooks {
 
     pub(super) fn state_lasts(&self, usual: Duration) -> Duration {
         usual
+    }
+
+    pub(super) fn speak_freely(&self) -> bool {
+        true
     }
 
     pub(super) fn may_speak(&self, _: SessionId) -> bool {

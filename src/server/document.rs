@@ -159,8 +159,12 @@ impl Document {
                     break;
                 }
             }
-            self.ring.publish(&mut self.published);
+            let has_news = self.ring.publish(&mut self.published);
+            // First, so that the disk works meanwhile.
             self.submit();
+            if has_news {
+                self.ring.audience.hear(&self.ring);
+            }
             if self.context.hooks.takes_snapshots() {
                 self.snapshot_if_due();
             }
@@ -386,7 +390,9 @@ impl Document {
             self.submit();
             let committed = committed(&mut self.in_flight).await;
             self.on_committed(committed).await;
-            self.ring.publish(&mut self.published);
+            if self.ring.publish(&mut self.published) {
+                self.ring.audience.hear(&self.ring);
+            }
         }
         // Stopped with an append under way: whoever loads the document next must find it decided.
         if self.in_flight.is_some() {

@@ -1,9 +1,9 @@
 //! The ring that all sessions of a document read, and the frames in it: each echo is encoded once for all its readers.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::watch;
 
 use crate::id::{DocId, ServerSeq};
 use crate::oplog::Entry;
@@ -11,6 +11,7 @@ use crate::protocol::codec::{echoes, encode_server, v2_echo};
 use crate::protocol::feed::Ring;
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Echo, ServerMessage, Version};
+use crate::server::session::Audience;
 
 /// Entries of at most so many characters keep their version 1 frames. Those of longer ones are some 200 bytes for each
 /// character, so that a ring of pasted texts would hold a hundred times their size.
@@ -39,6 +40,11 @@ impl Encoded {
         Self(Arc::new(Shared { doc, entry, v2: OnceLock::new(), v1: OnceLock::new() }))
     }
 
+    /// Whether this is the same entry.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The version 2 frame.
     pub(super) fn v2(&self) -> Utf8Bytes {
         let Shared { doc, entry, .. } = &*self.0;
@@ -63,39 +69,36 @@ fn frame(echo: Echo) -> Utf8Bytes {
     Utf8Bytes::from(encode_server(&ServerMessage::Echo(echo)))
 }
 
-/// The ring, and a bell for those who read it.
-#[derive(Debug)]
+/// The ring, and those who listen to it.
 pub(super) struct SharedRing {
     ring: Mutex<Ring<Encoded>>,
-    bell: watch::Sender<ServerSeq>,
+    pub(super) audience: Audience,
+}
+
+impl fmt::Debug for SharedRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRing").field("ring", &self.ring).finish_non_exhaustive()
+    }
 }
 
 impl SharedRing {
     pub(super) fn new(head: ServerSeq, limits: &Limits) -> Self {
-        Self { ring: Mutex::new(Ring::new(head, limits)), bell: watch::Sender::new(head) }
+        Self { ring: Mutex::new(Ring::new(head, limits)), audience: Audience::default() }
     }
 
-    /// Adds durable entries, then wakes the readers once.
-    pub(super) fn publish(&self, entries: &mut Vec<Encoded>) {
+    /// Adds durable entries. Whether there were any: then the audience is to hear of it.
+    pub(super) fn publish(&self, entries: &mut Vec<Encoded>) -> bool {
         if entries.is_empty() {
-            return;
+            return false;
         }
-        let head = {
-            let mut ring = self.lock();
-            entries.drain(..).for_each(|entry| ring.push(entry));
-            ring.head()
-        };
-        self.bell.send_replace(head);
+        let mut ring = self.lock();
+        entries.drain(..).for_each(|entry| ring.push(entry));
+        true
     }
 
     /// The ring itself, for a moment: never held across an `.await`.
     pub(super) fn lock(&self) -> MutexGuard<'_, Ring<Encoded>> {
         // A push or a look does not panic half way: nothing to be afraid of in a poisoned lock.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rings at every change from here on.
-    pub(super) fn subscribe(&self) -> watch::Receiver<ServerSeq> {
-        self.bell.subscribe()
     }
 }

@@ -1,7 +1,9 @@
 //! One WebSocket connection: `hello`, then a reader and a writer until either ends.
 
+mod audience;
 mod pulse;
 mod reader;
+mod voice;
 mod writer;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use futures_util::stream::SplitStream;
 use tokio::time::timeout;
 use tracing::debug;
 
+pub(super) use self::audience::Audience;
 use self::pulse::Pulse;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -182,7 +185,7 @@ async fn run(
     let version = if hello.v2.is_some() { Version::V2 } else { Version::V1 };
     let (sink, stream) = socket.split();
     let parts = Parts { session, doc: hello.doc.clone(), version, ending: Arc::clone(&ending), pulse: Arc::default() };
-    let mut reader = Reader::new(stream, &parts, &lease.handle, &surroundings.context);
+    let mut reader = Reader::new(stream, &parts, &lease.handle, surroundings);
     let writer = Writer::new(sink, from_document, &parts, &lease.handle, surroundings);
     let writer = tokio::spawn(writer.run());
     if let Some(ticket) = reader.ticket(bytes).await {

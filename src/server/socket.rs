@@ -3,10 +3,10 @@
 //! fragments and pings are bytes as well.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,6 +29,48 @@ pub(super) struct Gauge {
     written: AtomicU64,
     /// How many more bytes may be read; `u64::MAX` is without end.
     budget: AtomicU64,
+    outbox: Mutex<Outbox>,
+}
+
+/// What keeps frames apart that reach the stream on two ways: through the layers above, and past them.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// What the kernel did not take of frames that came past the layers above. Goes ahead of everything.
+    rest: Vec<u8>,
+    /// Whether the layers above have a frame half written.
+    is_mid_frame: bool,
+    /// Whether nothing comes past them any more.
+    is_shut: bool,
+}
+
+impl Outbox {
+    /// Ready once the kernel has the rest.
+    fn poll_drain(&mut self, gauge: &Gauge, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.is_empty() {
+            let written = ready!(gauge.poll_write(cx, &[IoSlice::new(&self.rest)]))?;
+            self.rest.drain(..written);
+        }
+        // It is rarely needed, and a connection may stay for long.
+        self.rest = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Leave to give a stream whole frames past the layers above it.
+pub(super) struct Leave<'a> {
+    gauge: &'a Gauge,
+    outbox: MutexGuard<'a, Outbox>,
+}
+
+impl Leave<'_> {
+    /// Gives it frames. False if the kernel has not taken all of them: the rest goes with the next flush from above, and
+    /// so does an error.
+    pub(super) fn give(mut self, frames: &[u8]) -> bool {
+        let written = self.gauge.stream.try_write(&[IoSlice::new(frames)]).unwrap_or(0).min(frames.len());
+        self.gauge.count(written);
+        self.outbox.rest.extend_from_slice(&frames[written..]);
+        self.outbox.rest.is_empty()
+    }
 }
 
 impl Gauge {
@@ -50,6 +92,38 @@ impl Gauge {
     /// Whether reading failed because the budget is used up.
     pub(super) fn is_over_budget(&self) -> bool {
         self.budget.load(Ordering::Relaxed) == 0
+    }
+
+    /// Leave to give it frames past the layers above; `None` while those, or what was given before, are in the way.
+    pub(super) fn leave(&self) -> Option<Leave<'_>> {
+        let outbox = self.outbox();
+        let is_clear = outbox.rest.is_empty() && !outbox.is_mid_frame && !outbox.is_shut;
+        is_clear.then_some(Leave { gauge: self, outbox })
+    }
+
+    /// Whether something waits that was given past the layers above.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.outbox().rest.is_empty()
+    }
+
+    /// From here on nothing comes past the layers above.
+    pub(super) fn shut(&self) {
+        self.outbox().is_shut = true;
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // Nothing panics while it is held.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, written: usize) {
+        self.written.fetch_add(written as u64, Ordering::Relaxed);
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = ready!(retry(|| self.stream.poll_write_ready(cx), || self.stream.try_write(slices)))?;
+        self.count(written);
+        Poll::Ready(Ok(written))
     }
 
     /// For a peer whose frames cannot be read on, because one is too big or broken: it gets to our close frame only when
@@ -100,7 +174,12 @@ impl Socket {
     pub(super) fn new(stream: Box<dyn Wire>, admission: Admission, context: &server::Context) -> (Self, Arc<Gauge>) {
         let (metrics, rate) = (Arc::clone(&context.metrics), context.limits.bytes_per_second_max);
         metrics.connections.inc();
-        let gauge = Arc::new(Gauge { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX) });
+        let gauge = Arc::new(Gauge {
+            stream,
+            written: AtomicU64::new(0),
+            budget: AtomicU64::new(u64::MAX),
+            outbox: Mutex::default(),
+        });
         let (pace, chunk) = (Pace::per_second(rate), if rate == 0 { CHUNK_MAX } else { rate.min(CHUNK_MAX) });
         let socket =
             Self { gauge: Arc::clone(&gauge), _admission: admission, metrics, pace, chunk, owed: 0, pause: None };
@@ -145,9 +224,14 @@ impl Socket {
         Poll::Ready(Ok(read))
     }
 
-    fn count(&self, written: io::Result<usize>) -> io::Result<usize> {
-        self.gauge.written.fetch_add(*written.as_ref().unwrap_or(&0) as u64, Ordering::Relaxed);
-        written
+    /// Writes what comes from above.
+    fn poll_slices(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut outbox = self.gauge.outbox();
+        ready!(outbox.poll_drain(&self.gauge, cx))?;
+        let written = ready!(self.gauge.poll_write(cx, slices))?;
+        // Above us all that waits is offered at once, so that what is taken as a whole ends with a frame.
+        outbox.is_mid_frame = written < slices.iter().map(|slice| slice.len()).sum();
+        Poll::Ready(Ok(written))
     }
 }
 
@@ -177,26 +261,23 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let stream = &self.gauge.stream;
-        retry(|| stream.poll_write_ready(cx), || stream.try_write(&[io::IoSlice::new(bytes)]))
-            .map(|written| self.count(written))
+        self.poll_slices(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.gauge.stream;
-        retry(|| stream.poll_write_ready(cx), || stream.try_write(slices)).map(|written| self.count(written))
+        self.poll_slices(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gauge.outbox().poll_drain(&self.gauge, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{Fault, Parts, Pulse};
+use super::{Fault, Parts, Pulse, Surroundings};
 use crate::id::SessionId;
 use crate::protocol::codec::decode_client;
 use crate::protocol::message::Version;
@@ -23,6 +23,7 @@ use crate::server::documents::Handle;
 use crate::server::link::{Command, End, Ending, Shares, Ticket};
 use crate::server::metrics::Hold;
 use crate::server::pace::Pace;
+use crate::server::socket::Gauge;
 
 /// Most messages of one session on the way to the disk, however small. Their bytes are one largest message's, at most.
 const SHARE_MESSAGES_MAX: u32 = 256;
@@ -36,6 +37,7 @@ pub(super) struct Reader {
     context: Arc<Context>,
     ending: Arc<Ending>,
     pulse: Arc<Pulse>,
+    gauge: Arc<Gauge>,
     /// Places for answers.
     answers: Arc<Semaphore>,
     /// Its part of the document's queue.
@@ -52,7 +54,13 @@ enum Step {
 }
 
 impl Reader {
-    pub(super) fn new(stream: SplitStream<WebSocket>, parts: &Parts, handle: &Handle, context: &Arc<Context>) -> Self {
+    pub(super) fn new(
+        stream: SplitStream<WebSocket>,
+        parts: &Parts,
+        handle: &Handle,
+        surroundings: &Surroundings,
+    ) -> Self {
+        let context = &surroundings.context;
         Self {
             session: parts.session,
             version: parts.version,
@@ -61,6 +69,7 @@ impl Reader {
             context: Arc::clone(context),
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
+            gauge: Arc::clone(&surroundings.gauge),
             answers: Arc::new(Semaphore::new(context.limits.answers_max as usize)),
             share: Arc::new(Semaphore::new(context.limits.message_bytes_max as usize)),
             pace: Pace::per_second(context.limits.messages_per_second_max),
@@ -144,7 +153,12 @@ impl Reader {
             Some(Ok(Message::Text(text))) => self.on_text(&text, place).await,
             Some(Ok(Message::Binary(_))) => self.refuse(Reject::BinaryFrame, None).await,
             // The answer to a ping or a close is sent below us, when the stream is read again.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Step::Go,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Step::Go,
+            Some(Ok(Message::Close(_))) => {
+                // That answer is our last frame (RFC 6455, section 5.5.1).
+                self.gauge.shut();
+                Step::Go
+            }
             Some(Err(error)) => match Fault::of(&error) {
                 Fault::TooBig => {
                     self.refuse(Reject::MessageTooBig, None).await;

@@ -1,6 +1,6 @@
 //! The half of a session that speaks: carries out what its [`Feed`] says, in that order.
 
-use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,31 +9,28 @@ use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::stream::SplitSink;
 use futures_util::{FutureExt, SinkExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::{debug, error};
 
+use super::audience::Seat;
+use super::voice::{BATCH_MAX, Frame, Task, Voice, frames};
 use super::{Parts, Pulse, Surroundings, close_message};
 use crate::id::{DocId, ServerSeq, SessionId};
-use crate::protocol::codec::encode_server;
 use crate::protocol::feed::{Feed, Next};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::Version;
 use crate::protocol::reject::{Close, CloseCode, Reject};
 use crate::server::context::{Context, Stage};
 use crate::server::document::{LEFT, SHUTDOWN};
 use crate::server::documents::Handle;
+use crate::server::error::LoadError;
 use crate::server::link::{Command, End, Ending, ToWriter};
 use crate::server::load;
 use crate::server::ring::{Encoded, SharedRing};
 use crate::server::socket::Gauge;
 use crate::server::trace::{Event, Said};
 use crate::storage::{Record, StoreError};
-
-/// Most entries and answers in one write.
-const BATCH_MAX: usize = 64;
-/// A batch that has grown beyond this is kept for the next turn; room for a few is made anew, so that whoever only listens
-/// costs nothing.
-const KEPT_FROM: usize = 4;
 
 /// Bytes of the log that a session reads at once while it catches up.
 const LOG_BYTES_MAX: usize = 256 << 10;
@@ -45,24 +42,19 @@ pub(super) struct Writer {
     context: Arc<Context>,
     sink: SplitSink<WebSocket, Message>,
     gauge: Arc<Gauge>,
-    from_document: mpsc::Receiver<ToWriter>,
     queue: mpsc::Sender<Command>,
     ring: Arc<SharedRing>,
-    bell: watch::Receiver<ServerSeq>,
+    voice: Arc<Voice>,
+    /// Among those to whom the document speaks itself.
+    _seat: Seat,
     ending: Arc<Ending>,
     pulse: Arc<Pulse>,
     was_pinged: bool,
     /// Rings when the peer may have been silent for too long. It is moved only when it would ring too late: whoever has
     /// spoken meanwhile is found out then.
     alarm: Pin<Box<Sleep>>,
-    /// `None` until the session has joined, or was refused.
-    feed: Option<Feed>,
-    /// The head of the ring when the feed was last asked.
+    /// The head of the ring when the feed was last asked by the writer.
     asked_at: ServerSeq,
-    /// The places of the answers in the feed, in its order.
-    places: VecDeque<Option<OwnedSemaphorePermit>>,
-    /// Empty between turns: room for what is sent together, kept while there is something to say.
-    batch: Vec<Next<Encoded>>,
 }
 
 impl Writer {
@@ -73,31 +65,30 @@ impl Writer {
         handle: &Handle,
         surroundings: &Surroundings,
     ) -> Self {
+        let Surroundings { context, gauge, .. } = surroundings;
+        let voice = Arc::new(Voice::new(parts, from_document, gauge, context));
         Self {
             session: parts.session,
             doc: parts.doc.clone(),
-            context: Arc::clone(&surroundings.context),
+            context: Arc::clone(context),
             sink,
-            gauge: Arc::clone(&surroundings.gauge),
-            from_document,
+            gauge: Arc::clone(gauge),
             queue: handle.queue.clone(),
-            bell: handle.ring.subscribe(),
+            _seat: handle.ring.audience.join(&voice),
             ring: Arc::clone(&handle.ring),
+            voice,
             ending: Arc::clone(&parts.ending),
             pulse: Arc::clone(&parts.pulse),
             was_pinged: false,
-            alarm: Box::pin(sleep(surroundings.context.config.timeouts.ping)),
-            feed: None,
+            alarm: Box::pin(sleep(context.config.timeouts.ping)),
             asked_at: ServerSeq(0),
-            places: VecDeque::new(),
-            batch: Vec::new(),
         }
     }
 
     /// Speaks until the session ends. True if a close frame was sent.
     pub(super) async fn run(mut self) -> bool {
         let end = self.until_end().await;
-        let (session, head) = (self.session, self.asked_at);
+        let (session, head) = (self.session, self.voice.hush());
         let close = match &end {
             End::Close(close) => Some(close),
             End::Gone => None,
@@ -147,24 +138,16 @@ impl Writer {
             self.alarm.as_mut().reset(next_ping);
         }
         tokio::select! {
-            message = self.from_document.recv() => self.take(message.ok_or(End::Close(LEFT))?),
-            // The ring is ours too, so its bell is never gone.
-            _ = self.bell.changed(), if self.feed.is_some() => {}
+            is_there = poll_fn(|waking| self.voice.poll_hear(waking)) => is_there.then_some(()).ok_or(End::Close(LEFT))?,
+            () = self.voice.rung() => {}
             () = self.context.hooks.granted(self.session) => {}
             () = &mut self.alarm => {
                 self.ping().await?;
-                self.batch = Vec::new();
                 let next_ping = Instant::now() + self.next_ping();
                 self.alarm.as_mut().reset(next_ping);
             }
         }
         Ok(())
-    }
-
-    fn take_all(&mut self) {
-        while let Ok(message) = self.from_document.try_recv() {
-            self.take(message);
-        }
     }
 
     /// One turn of [`Writer::advance`]; a test may hold it, and is told what came of it.
@@ -177,99 +160,60 @@ impl Writer {
         result
     }
 
-    fn take(&mut self, message: ToWriter) {
-        match (message, &mut self.feed) {
-            (ToWriter::Join(plan), _) => self.feed = Some(Feed::joined(*plan)),
-            (ToWriter::Answer { after, message, place }, Some(feed)) => {
-                feed.answer(after, *message);
-                self.places.push_back(place);
-            }
-            (ToWriter::Refuse { after, error, close }, Some(feed)) => {
-                feed.refuse(after, error.map(|error| *error), close);
-            }
-            (ToWriter::Refuse { after, error, close }, None) => {
-                self.feed = Some(Feed::refused(self.doc.clone(), after, error.map(|error| *error), close));
-            }
-            (ToWriter::Discard { after }, Some(feed)) => feed.discard(after),
-            // Nothing is said to a session, or taken back from one, that has not joined.
-            (ToWriter::Answer { .. } | ToWriter::Discard { .. }, None) => {}
-        }
-    }
-
-    /// Sends what the feed has next, as one write. False if it has nothing.
+    /// Sends what the feed has next, as one write. False if it has nothing: then others may speak for the session.
     async fn advance(&mut self) -> Result<bool, End> {
-        let (mut batch, mut rest) = (std::mem::take(&mut self.batch), None);
-        let (ring, most) = (Arc::clone(&self.ring), self.context.hooks.batch_max(BATCH_MAX));
-        let version = {
-            let ring = ring.lock();
-            self.asked_at = ring.head();
-            // An answer was handed over before any later entry was published: taken under the lock, it cannot be overtaken.
-            self.take_all();
-            let Some(feed) = &mut self.feed else { return Ok(false) };
-            while batch.len() < most && rest.is_none() {
-                match feed.next(&ring, &self.context.limits) {
-                    next @ (Next::Message(_) | Next::Entry { .. }) => batch.push(next),
-                    next => rest = Some(next),
-                }
-            }
-            feed.version()
-        };
-        if !batch.is_empty() {
+        let Some(Task { batch, then, version, asked_at }) = self.voice.claim(&self.ring) else { return Ok(false) };
+        self.asked_at = asked_at;
+        if !batch.is_empty() || self.gauge.has_rest() {
             self.write_all(&batch, version).await?;
-            self.free_places();
-        } else if matches!(rest, Some(Next::Idle)) {
-            self.context.observe(|| Event::Idle { session: self.session, head: self.asked_at });
+            self.voice.free_places();
+        } else if matches!(then, Some(Next::Idle)) {
+            self.context.observe(|| Event::Idle { session: self.session, head: asked_at });
         }
-        batch.clear();
-        if batch.capacity() > KEPT_FROM {
-            self.batch = batch;
-        }
-        match rest {
+        match then {
             Some(Next::ReadLog { after }) => self.read_log(after).await.map(|()| true),
             Some(Next::Resync) => self.resync(version).await.map(|()| true),
             Some(Next::Close(close)) => Err(End::Close(close)),
-            Some(Next::Idle) => Ok(false),
+            Some(Next::Idle) => {
+                self.voice.release();
+                Ok(false)
+            }
             Some(Next::Message(_) | Next::Entry { .. }) | None => Ok(true),
         }
     }
 
-    /// Frees the places of answers that were written.
-    fn free_places(&mut self) {
-        let waiting = self.feed.as_ref().map_or(0, Feed::answer_count);
-        self.places.drain(..self.places.len().saturating_sub(waiting));
-    }
-
     async fn write_all(&mut self, batch: &[Next<Encoded>], version: Version) -> Result<(), End> {
-        let context = Arc::clone(&self.context);
-        self.write(batch.iter().flat_map(|next| frames(next, version, &context))).await
+        let frames = batch.iter().flat_map(|next| frames(next, version, &self.context)).collect();
+        self.write(frames).await
     }
 
-    /// Writes frames, as many as fit into one packet. Fails if the peer takes nothing for too long.
-    async fn write(&mut self, frames: impl Iterator<Item = Frame>) -> Result<(), End> {
+    /// Writes frames, as many as fit into one packet, and what others have left. Fails if the peer takes nothing for too long.
+    async fn write(&mut self, frames: Vec<Frame>) -> Result<(), End> {
         // The document may have ended the session since this turn began, and what it took afterwards may be among these:
         // nothing of that is for this session (IDENT-1).
         if let Some(end) = self.ending.decided() {
             return Err(end);
         }
-        let mut count = 0;
+        let count = frames.len() as u64;
         let (session, head, context) = (self.session, self.asked_at, Arc::clone(&self.context));
         let send = async {
-            for (said, frame) in frames {
-                if let (Some(said), Message::Text(text)) = (said, &frame) {
-                    context.observe(|| Event::Writing { session, head, said, text });
-                }
-                self.sink.feed(frame).await?;
-                count += 1;
+            for (said, text) in frames {
+                context.observe(|| Event::Writing { session, head, said, text: &text });
+                self.sink.feed(Message::Text(text)).await?;
             }
             self.sink.flush().await
         };
         let result = with_progress(&self.gauge, self.context.config.timeouts.write, send).await;
         self.context.metrics.frames_sent.inc_by(count);
         self.context.hooks.wrote(self.session, count);
-        if result == Err(End::Gone) {
+        self.note(&result);
+        result
+    }
+
+    fn note(&self, result: &Result<(), End>) {
+        if *result == Err(End::Gone) {
             debug!(session = self.session.0, doc = %self.doc, "the connection is broken or stuck");
         }
-        result
     }
 
     /// Sends a part of the log to a session that has not caught up.
@@ -287,7 +231,7 @@ impl Writer {
             }
             Some(Err(StoreError::Truncated { .. })) => {
                 self.context.observe(|| Event::LogRead { session, head: asked_at, after, records: None });
-                self.feed.iter_mut().for_each(Feed::truncated);
+                self.voice.with_feed(Feed::truncated);
                 return Ok(());
             }
             Some(Ok(_)) | None => {
@@ -309,32 +253,12 @@ impl Writer {
 
     /// Sends records of the log. False if something else comes first: an answer, or the state in place of one of them.
     async fn send_records(&mut self, records: &[Record]) -> Result<bool, End> {
-        let Some(feed) = &mut self.feed else { return Ok(false) };
-        let (mut batch, version, mut goes_on) = (Vec::new(), feed.version(), true);
-        for record in records {
-            if feed.has_due_answer() {
-                goes_on = false;
-                break;
-            }
-            let entry = load::decode(&self.doc, record).map_err(|error| {
-                error!(doc = %self.doc, %error, "the log cannot be read");
-                End::Close(Reject::DocumentStopped.close())
-            })?;
-            if entry.before() > feed.cursor() {
-                feed.truncated();
-                goes_on = false;
-                break;
-            }
-            match feed.take(&Encoded::new(self.doc.clone(), entry), &self.context.limits) {
-                next @ (Next::Entry { .. } | Next::Message(_)) => batch.push(next),
-                // A resync that was sent already has covered it.
-                Next::Idle => {}
-                Next::Resync | Next::ReadLog { .. } | Next::Close(_) => {
-                    goes_on = false;
-                    break;
-                }
-            }
-        }
+        let take = |feed: &mut Feed| take_records(feed, &self.doc, records, &self.context.limits);
+        let Some(taken) = self.voice.with_feed(take) else { return Ok(false) };
+        let (batch, version, goes_on) = taken.map_err(|error| {
+            error!(doc = %self.doc, %error, "the log cannot be read");
+            End::Close(Reject::DocumentStopped.close())
+        })?;
         self.write_all(&batch, version).await?;
         Ok(goes_on)
     }
@@ -342,7 +266,7 @@ impl Writer {
     /// Sends the durable state.
     async fn resync(&mut self, version: Version) -> Result<(), End> {
         self.context.metrics.resyncs.inc();
-        let cursor = self.feed.as_ref().map_or(ServerSeq(0), Feed::cursor);
+        let cursor = self.voice.with_feed(|feed| feed.cursor()).unwrap_or(ServerSeq(0));
         let (reply, answer) = oneshot::channel();
         let asked = self.queue.send(Command::Resync { version, cursor, reply }).await;
         asked.map_err(|_| End::Close(LEFT))?;
@@ -352,9 +276,9 @@ impl Writer {
             Err(_) => None,
         };
         let Some(state) = encoded else { return Err(End::Close(Reject::DocumentStopped.close())) };
-        let said = Some(Said::State(state.at));
-        self.write(state.frames.iter().map(|frame| (said, Message::Text(frame.clone())))).await?;
-        self.feed.iter_mut().for_each(|feed| feed.resynced(state.at));
+        let said = Said::State(state.at);
+        self.write(state.frames.iter().map(|frame| (said, frame.clone())).collect()).await?;
+        self.voice.with_feed(|feed| feed.resynced(state.at));
         Ok(())
     }
 
@@ -375,32 +299,40 @@ impl Writer {
             return Ok(());
         }
         self.was_pinged = true;
-        self.write([(None, Message::Ping(Bytes::new()))].into_iter()).await
+        let send = self.sink.send(Message::Ping(Bytes::new()));
+        let sent = with_progress(&self.gauge, timeouts.write, send).await;
+        self.context.metrics.frames_sent.inc();
+        self.note(&sent);
+        sent
     }
 }
 
-/// What an observer is told of a frame, if anything, and the frame.
-type Frame = (Option<Said>, Message);
-
-/// The frames of one thing that a feed says. Nearly always one, and nothing is allocated for it.
-fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> impl Iterator<Item = Frame> {
-    let (one, more) = match next {
-        Next::Message(message) => {
-            (Some((Some(Said::Message), Message::Text(encode_server(message).into()))), Vec::new())
+/// What a feed makes of records of the log, and whether it takes more of them: not if something else comes first.
+#[expect(clippy::type_complexity, reason = "taken apart where it is asked for")]
+fn take_records(
+    feed: &mut Feed,
+    doc: &DocId,
+    records: &[Record],
+    limits: &Limits,
+) -> Result<(Vec<Next<Encoded>>, Version, bool), LoadError> {
+    let (mut batch, version) = (Vec::new(), feed.version());
+    for record in records {
+        if feed.has_due_answer() {
+            return Ok((batch, version, false));
         }
-        Next::Entry { entry, after } => {
-            let said = Some(Said::Echo(entry.as_ref().last()));
-            match version {
-                Version::V1 => {
-                    let frames = entry.v1(*after, &context.limits).into_iter();
-                    (None, frames.map(|frame| (said, Message::Text(frame))).collect())
-                }
-                Version::V2 => (Some((said, Message::Text(entry.v2()))), Vec::new()),
-            }
+        let entry = load::decode(doc, record)?;
+        if entry.before() > feed.cursor() {
+            feed.truncated();
+            return Ok((batch, version, false));
         }
-        Next::ReadLog { .. } | Next::Resync | Next::Close(_) | Next::Idle => (None, Vec::new()),
-    };
-    one.into_iter().chain(more)
+        match feed.take(&Encoded::new(doc.clone(), entry), limits) {
+            next @ (Next::Entry { .. } | Next::Message(_)) => batch.push(next),
+            // A resync that was sent already has covered it.
+            Next::Idle => {}
+            Next::Resync | Next::ReadLog { .. } | Next::Close(_) => return Ok((batch, version, false)),
+        }
+    }
+    Ok((batch, version, true))
 }
 
 /// Waits for `send` as long as bytes move. A deadline for the whole would cut off whoever has a slow line.

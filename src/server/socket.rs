@@ -74,6 +74,10 @@ impl Leave<'_> {
 }
 
 impl Gauge {
+    fn new(stream: Box<dyn Wire>) -> Self {
+        Self { stream, written: AtomicU64::new(0), budget: AtomicU64::new(u64::MAX), outbox: Mutex::default() }
+    }
+
     /// Bytes that our kernel has taken so far.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
@@ -126,6 +130,16 @@ impl Gauge {
         Poll::Ready(Ok(written))
     }
 
+    /// Writes what comes from above.
+    fn poll_slices(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut outbox = self.outbox();
+        ready!(outbox.poll_drain(self, cx))?;
+        let written = ready!(self.poll_write(cx, slices))?;
+        // Above us all that waits is offered at once, so that what is taken as a whole ends with a frame.
+        outbox.is_mid_frame = written < slices.iter().map(|slice| slice.len()).sum();
+        Poll::Ready(Ok(written))
+    }
+
     /// For a peer whose frames cannot be read on, because one is too big or broken: it gets to our close frame only when
     /// it has got rid of its own.
     pub(super) async fn drain(&self) {
@@ -174,12 +188,7 @@ impl Socket {
     pub(super) fn new(stream: Box<dyn Wire>, admission: Admission, context: &server::Context) -> (Self, Arc<Gauge>) {
         let (metrics, rate) = (Arc::clone(&context.metrics), context.limits.bytes_per_second_max);
         metrics.connections.inc();
-        let gauge = Arc::new(Gauge {
-            stream,
-            written: AtomicU64::new(0),
-            budget: AtomicU64::new(u64::MAX),
-            outbox: Mutex::default(),
-        });
+        let gauge = Arc::new(Gauge::new(stream));
         let (pace, chunk) = (Pace::per_second(rate), if rate == 0 { CHUNK_MAX } else { rate.min(CHUNK_MAX) });
         let socket =
             Self { gauge: Arc::clone(&gauge), _admission: admission, metrics, pace, chunk, owed: 0, pause: None };
@@ -223,16 +232,6 @@ impl Socket {
         }
         Poll::Ready(Ok(read))
     }
-
-    /// Writes what comes from above.
-    fn poll_slices(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let mut outbox = self.gauge.outbox();
-        ready!(outbox.poll_drain(&self.gauge, cx))?;
-        let written = ready!(self.gauge.poll_write(cx, slices))?;
-        // Above us all that waits is offered at once, so that what is taken as a whole ends with a frame.
-        outbox.is_mid_frame = written < slices.iter().map(|slice| slice.len()).sum();
-        Poll::Ready(Ok(written))
-    }
 }
 
 /// Tries until it would block, which makes the stream wake the task when it would not.
@@ -261,7 +260,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_slices(cx, &[IoSlice::new(bytes)])
+        self.gauge.poll_slices(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -269,7 +268,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_slices(cx, slices)
+        self.gauge.poll_slices(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -294,6 +293,73 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    /// A stream that takes so many bytes and then no more until it is told to.
+    #[derive(Debug, Default)]
+    struct Narrow {
+        room: AtomicU64,
+        taken: Mutex<Vec<u8>>,
+    }
+
+    impl Wire for Arc<Narrow> {
+        fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.room.load(Ordering::Relaxed) == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let room = self.room.load(Ordering::Relaxed) as usize;
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+            self.taken.lock().unwrap().extend(&bytes);
+            Ok(bytes.len())
+        }
+
+        fn end_writing(&self) {}
+    }
+
+    fn narrow() -> (Arc<Narrow>, Arc<Gauge>) {
+        let narrow = Arc::new(Narrow::default());
+        let gauge = Gauge::new(Box::new(Arc::clone(&narrow)));
+        (narrow, Arc::new(gauge))
+    }
+
+    /// What the layers above offer, as often as there is room for some of it.
+    fn offer(gauge: &Gauge, bytes: &[u8]) -> Poll<usize> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        gauge.poll_slices(&mut cx, &[IoSlice::new(bytes)]).map(|written| written.unwrap())
+    }
+
+    #[test]
+    fn frames_past_the_layers_above_and_from_them_do_not_mix() {
+        let (narrow, gauge) = narrow();
+        let has_room = |room: u64| narrow.room.store(room, Ordering::Relaxed);
+        has_room(5);
+        assert!(gauge.leave().unwrap().give(b"<a>"), "there is room for all of it");
+        assert!(!gauge.leave().unwrap().give(b"<b>"), "a byte is left over");
+        assert!(gauge.leave().is_none(), "the rest goes first");
+        assert_eq!(offer(&gauge, b"{pong}"), Poll::Pending);
+        has_room(3);
+        assert_eq!(offer(&gauge, b"{pong}"), Poll::Ready(2), "behind the rest");
+        assert!(!gauge.has_rest() && gauge.leave().is_none(), "in the middle of a frame from above");
+        has_room(9);
+        assert_eq!(offer(&gauge, b"ong}"), Poll::Ready(4));
+        assert!(gauge.leave().unwrap().give(b"<c>"));
+        assert_eq!(narrow.taken.lock().unwrap().as_slice(), b"<a><b>{pong}<c>");
+        assert_eq!(gauge.written(), 15);
+        gauge.shut();
+        assert!(gauge.leave().is_none(), "nothing follows the close frame");
+    }
 
     /// Whoever sends faster than it is read never lets the reading wait, and must not keep its thread for itself.
     #[tokio::test]

@@ -128,7 +128,7 @@ pub enum Event<'a> {
         /// What.
         arrival: Arrival<'a>,
     },
-    /// A session's writer has asked its feed and has nothing to write. After.
+    /// A session's feed was asked and has nothing to write. After.
     Idle {
         /// The connection.
         session: SessionId,
@@ -150,7 +150,7 @@ pub enum Event<'a> {
     Writing {
         /// The connection.
         session: SessionId,
-        /// The head of the ring when the writer last asked its feed; 0 for a connection that has joined nothing.
+        /// The head of the ring when its feed was last asked; 0 for a connection that has joined nothing.
         head: ServerSeq,
         /// What it is.
         said: Said,
@@ -161,7 +161,7 @@ pub enum Event<'a> {
     Closing {
         /// The connection.
         session: SessionId,
-        /// The head of the ring when the writer last asked its feed; 0 for a connection that has joined nothing.
+        /// The head of the ring when its feed was last asked; 0 for a connection that has joined nothing.
         head: ServerSeq,
         /// How; `None` where there is nobody to read a close frame.
         close: Option<&'a Close>,

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod audience;
 mod both_versions;
 mod command_line;
 mod disk_faults;

@@ -143,11 +143,11 @@ impl Voice {
 
     /// Gives the socket a batch. False if the writer has to finish that.
     fn give(&self, lines: &mut Lines, version: Version, desk: &mut Desk) -> bool {
-        desk.write(version, &self.context);
+        let fits = desk.write(version, &self.context);
         let leave = match self.gauge.leave() {
             // The document may have ended the session since it published, and what it took afterwards may be among these:
             // nothing of that is for this session (IDENT-1).
-            Some(leave) if desk.bytes.len() <= AT_ONCE_BYTES_MAX && self.ending.decided().is_none() => leave,
+            Some(leave) if fits && self.ending.decided().is_none() => leave,
             _ => {
                 lines.unsaid = std::mem::take(&mut desk.batch);
                 return false;
@@ -299,12 +299,10 @@ pub(in crate::server) struct Desk {
 }
 
 impl Desk {
-    /// Writes the frames of the batch, unless it is the same as the last.
-    fn write(&mut self, version: Version, context: &Context) {
-        let is_entry = |next: &Next<Encoded>| matches!(next, Next::Entry { .. });
-        let are_entries = version == Version::V2 && self.batch.iter().all(is_entry);
-        if are_entries && self.is_same() {
-            return;
+    /// Writes the frames of the batch, unless it is the same as the last. False if they are too many bytes.
+    fn write(&mut self, version: Version, context: &Context) -> bool {
+        if version == Version::V2 && self.is_same() {
+            return true;
         }
         self.entries.clear();
         self.bytes.clear();
@@ -312,20 +310,27 @@ impl Desk {
         for next in &self.batch {
             match next {
                 Next::Entry { entry, .. } if version == Version::V2 => {
-                    self.frames += 1;
                     append_frame(&mut self.bytes, &entry.v2());
-                    if are_entries {
-                        self.entries.push(entry.clone());
-                    }
+                    self.frames += 1;
+                    self.entries.push(entry.clone());
                 }
                 next => {
                     for (_, text) in frames(next, version, context) {
-                        self.frames += 1;
                         append_frame(&mut self.bytes, &text);
+                        self.frames += 1;
                     }
                 }
             }
+            if self.bytes.len() > AT_ONCE_BYTES_MAX {
+                self.entries.clear();
+                return false;
+            }
         }
+        // Of others it is not known whether they are the same.
+        if self.entries.len() < self.batch.len() {
+            self.entries.clear();
+        }
+        true
     }
 
     fn is_same(&self) -> bool {
@@ -333,7 +338,9 @@ impl Desk {
             Next::Entry { entry, .. } => entry.is(known),
             _ => false,
         };
-        self.batch.len() == self.entries.len() && self.batch.iter().zip(&self.entries).all(is_entry)
+        !self.entries.is_empty()
+            && self.batch.len() == self.entries.len()
+            && self.batch.iter().zip(&self.entries).all(is_entry)
     }
 
     /// Holds on to nothing but a little room.

@@ -308,7 +308,6 @@ impl Writer {
 }
 
 /// What a feed makes of records of the log, and whether it takes more of them: not if something else comes first.
-#[expect(clippy::type_complexity, reason = "taken apart where it is asked for")]
 fn take_records(
     feed: &mut Feed,
     doc: &DocId,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::document::{Delta, Document, DocumentState, Integrated};
 use crate::id::{Epoch, Lamport, ReplicaId, ServerSeq, Term};
 use crate::invariants::Violation;
-use crate::op::{Edit, Op};
+use crate::op::Edit;
 use crate::oplog::{DecodeError, Entry, decode_versioned, encode_versioned};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Digest, MessageId, Version};
@@ -55,15 +55,22 @@ impl ClientRecord {
         Self { version, secret: entry.proof, last, minted, unanswered, is_retired: false }
     }
 
-    /// Takes note of an accepted operation of this client. Called for the tentative and for the durable record alike.
+    /// Takes note of an accepted entry whose subject this client is. Called for the tentative and for the durable record
+    /// alike.
     pub fn note(&mut self, entry: &Entry) {
+        if !entry.op.is_text() {
+            self.is_retired = !mutated!(RetirementForgotten);
+            return;
+        }
         if !mutated!(RecordForgetsMinted) {
             self.minted = entry.op.edits().iter().filter_map(minted).fold(self.minted, Lamport::max);
         }
         if let MessageId::Number(number) = entry.message {
             self.last = if mutated!(LastNotRaised) { self.last } else { self.last.max(number) };
-            self.unanswered =
-                self.unanswered.split_off(&(entry.answered + 1 + u64::from(mutated!(ForgetsOneAnswerTooMany))));
+            let upto = entry.answered.saturating_add(u64::from(mutated!(ForgetsOneAnswerTooMany)));
+            while let Some(oldest) = self.unanswered.first_entry().filter(|oldest| *oldest.key() <= upto) {
+                oldest.remove();
+            }
             let numbered = Numbered { server_seq: entry.last(), count: entry.count(), digest: entry.digest() };
             self.unanswered.insert(number, numbered);
         }
@@ -192,13 +199,23 @@ impl Content {
             }
         }
         self.highest = entry.op.edits().iter().filter_map(minted).fold(self.highest, Lamport::max);
-        note_client(&mut self.clients, entry);
+        self.note_client(entry);
         if let MessageId::Text(name) = &entry.message {
             let key = (entry.origin.clone(), name.clone(), entry.digest());
             self.window.push(key, entry.last(), limits.v1_window_max as usize);
         }
         self.integrate_op(entry, deltas);
         Ok(())
+    }
+
+    fn note_client(&mut self, entry: &Entry) {
+        if let Some(record) = self.clients.get_mut(entry.subject()) {
+            record.note(entry);
+        } else {
+            let mut record = ClientRecord::begin(entry);
+            record.note(entry);
+            self.clients.insert(entry.subject().clone(), record);
+        }
     }
 
     /// Integrates the operation, and keeps account of who asked for what waits.
@@ -315,19 +332,6 @@ impl Content {
             return Err(Violation::State("a term begins beyond the head"));
         }
         Ok(())
-    }
-}
-
-/// Takes note of an entry in a table of client records. Shared by the durable table and the tentative one.
-pub fn note_client(clients: &mut BTreeMap<ReplicaId, ClientRecord>, entry: &Entry) {
-    match &entry.op {
-        Op::Retire { replica } => {
-            clients.entry(replica.clone()).or_insert_with(|| ClientRecord::begin(entry)).is_retired =
-                !mutated!(RetirementForgotten);
-        }
-        Op::Edit(_) | Op::Batch(_) => {
-            clients.entry(entry.origin.clone()).or_insert_with(|| ClientRecord::begin(entry)).note(entry);
-        }
     }
 }
 

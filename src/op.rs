@@ -114,6 +114,22 @@ impl Op {
         }
     }
 
+    /// Lets all ids of this replica share its name.
+    pub fn share_name(&mut self, name: &ReplicaId) {
+        let edits = match self {
+            Self::Edit(edit) => std::slice::from_mut(edit),
+            Self::Batch(edits) => edits,
+            Self::Retire { .. } => &mut [],
+        };
+        let ids = edits.iter_mut().flat_map(|edit| match edit {
+            Edit::Insert { parent, id, .. } => [Some(id), Some(parent)],
+            Edit::Delete { id, .. } => [Some(id), None],
+        });
+        for id in ids.flatten().filter(|id| id.replica == *name) {
+            id.replica = name.clone();
+        }
+    }
+
     /// Whether the entry changes text at all, as opposed to bookkeeping.
     pub fn is_text(&self) -> bool {
         !matches!(self, Self::Retire { .. })

@@ -60,6 +60,14 @@ impl Entry {
         self.count
     }
 
+    /// Whose record it changes: a client's own, or that of the client it retires.
+    pub fn subject(&self) -> &ReplicaId {
+        match &self.fields.op {
+            Op::Retire { replica } => replica,
+            Op::Edit(_) | Op::Batch(_) => &self.fields.origin,
+        }
+    }
+
     /// The digest of its operation.
     pub fn digest(&self) -> Digest {
         self.digest

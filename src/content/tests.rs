@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::id::ElementId;
+use crate::op::Op;
 use crate::oplog::EntryFields;
 use crate::rga::{Run, RunContent};
 

@@ -130,6 +130,18 @@ pub struct OpMessage {
     pub op: Op,
 }
 
+impl OpMessage {
+    /// The same message, in which everything of this name holds this copy of it.
+    #[must_use]
+    pub fn with_shared(mut self, name: &ReplicaId) -> Self {
+        if self.client == *name {
+            self.client = name.clone();
+        }
+        self.op.share_name(name);
+        self
+    }
+}
+
 /// What the server says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerMessage {
@@ -317,11 +329,15 @@ pub struct Resync {
     pub state: DocumentState,
 }
 
-/// Bytes that are set aside for an operation: enough for a keystroke, so that it is written without growing.
+/// Bytes that are set aside for an operation: enough for a keystroke.
 const USUAL_BYTES: usize = 128;
 
 /// The canonical encoding of an operation: what its digest is taken of, and part of the stored record.
 pub fn digest_of(op: &Op) -> Digest {
-    let bytes = postcard::to_extend(op, Vec::with_capacity(USUAL_BYTES));
+    let mut usual = [0; USUAL_BYTES];
+    if let Ok(bytes) = postcard::to_slice(op, &mut usual) {
+        return Digest::of(bytes);
+    }
+    let bytes = postcard::to_stdvec(op);
     Digest::of(&bytes.expect("a vector takes everything, and an operation holds nothing unserialisable"))
 }

@@ -1,10 +1,11 @@
 //! What clients say: `hello`, `op`, `sync`.
 
-use super::op::{OpReader, client, doc, size_hint, write_op};
+use super::op::{OpReader, client, doc, replica, size_hint, write_op};
+use super::plain::plain_message;
 use super::read::{Fault, Fields};
 use super::write::Writer;
 use super::{Malformed, SECRET_BYTES_MIN};
-use crate::id::{Epoch, ServerSeq, Term};
+use crate::id::{DocId, Epoch, ServerSeq, Term};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{ClientMessage, Hello, HelloV2, MessageId, OpMessage, Replaces, Version};
 use crate::protocol::reject::Reject;
@@ -18,7 +19,25 @@ pub fn decode_client(frame: &str, version: Version, limits: &Limits) -> Result<C
     if frame.len() > limits.message_bytes_max as usize {
         return Err(Fault::of(Reject::MessageTooBig, "longer than message_bytes_max").into());
     }
-    Ok(read(frame, version, limits)?)
+    let short = if version == Version::V2 { plain_op(frame, limits) } else { None };
+    Ok(short.map_or_else(|| read(frame, version, limits), |message| Ok(ClientMessage::Op(message)))?)
+}
+
+/// Reads an `op` of version 2 the short way, if it is written so and nothing is wrong in it: of one in which something is,
+/// the long way says what and where.
+fn plain_op(frame: &str, limits: &Limits) -> Option<OpMessage> {
+    let message = plain_message(frame).filter(|message| message.number > 0)?;
+    let (doc, client) = (DocId::parse(message.doc)?, replica(message.client, Some(limits.name_bytes_max)).ok()?);
+    let op = OpReader::of_client(Version::V2, limits, &client).plain(message.op)?.ok()?;
+    Some(OpMessage {
+        doc,
+        client,
+        message: MessageId::Number(message.number),
+        answered: message.answered,
+        epoch: Epoch(message.epoch),
+        seen: ServerSeq(message.seen),
+        op,
+    })
 }
 
 fn read(frame: &str, version: Version, limits: &Limits) -> Result<ClientMessage, Fault> {

@@ -2,7 +2,7 @@
 
 use super::plain::{Id, PlainEdit, is_same, plain_batch, plain_edit};
 use super::read::{Fault, Fields};
-use super::write::Writer;
+use super::write::{Writer, digit_count, escaped_len};
 use super::{Malformed, SECRET_BYTES_MIN};
 use crate::id::{DocId, ElementId, Lamport, ReplicaId};
 use crate::op::{Edit, Op, edit_text};
@@ -304,11 +304,28 @@ pub(super) fn write_edit(writer: &mut Writer, edit: &Edit) {
     writer.close('}');
 }
 
-/// Roughly how many bytes an operation takes in JSON.
+/// How many bytes an operation takes in JSON, if no name needs an escape.
 pub(super) fn size_hint(op: &Op) -> usize {
-    let edit = |edit: &Edit| match edit {
-        Edit::Insert { text, .. } => 192 + text.len() + text.len() / 16,
-        Edit::Delete { .. } => 128,
-    };
-    op.edits().iter().map(edit).sum()
+    match op {
+        Op::Edit(edit) => edit_size(edit),
+        Op::Batch(edits) => {
+            let commas = edits.len().saturating_sub(1);
+            r#"{"type":"batch","ops":[]}"#.len() + edits.iter().map(edit_size).sum::<usize>() + commas
+        }
+        Op::Retire { replica } => r#"{"type":"retire","client_id":""}"#.len() + replica.as_str().len(),
+    }
+}
+
+fn edit_size(edit: &Edit) -> usize {
+    let element = |id: &ElementId| digit_count(id.lamport.0) + id.replica.as_str().len();
+    match edit {
+        Edit::Insert { parent, id, text } => {
+            let text: usize = text.bytes().map(escaped_len).sum();
+            r#"{"type":"ins","parent_id":[,""],"id":[,""],"value":""}"#.len() + element(parent) + element(id) + text
+        }
+        Edit::Delete { id, len: 1 } => r#"{"type":"del","id":[,""]}"#.len() + element(id),
+        Edit::Delete { id, len } => {
+            r#"{"type":"del","id":[,""],"len":}"#.len() + element(id) + digit_count(u64::from(*len))
+        }
+    }
 }

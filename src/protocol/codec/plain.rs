@@ -1,5 +1,5 @@
-//! The short way for what comes most: an edit, or a batch, exactly as it is written here, without white space or unknown
-//! fields, and without escapes but the short ones in what it inserts. It only takes the text apart; what the parts must be
+//! The short way for what comes most: an edit, a batch, or the message that asks for one, exactly as it is written here,
+//! without white space or unknown fields, and without escapes but the short ones in what it inserts. It only takes the text apart; what the parts must be
 //! is judged where the long way judges them, so both say the same of whatever this one takes.
 
 use std::borrow::Cow;
@@ -14,6 +14,32 @@ pub(super) type Id<'a> = (u64, &'a str);
 pub(super) enum PlainEdit<'a> {
     Insert { parent: Id<'a>, id: Id<'a>, value: Cow<'a, str> },
     Delete { id: Id<'a>, len: Option<u64> },
+}
+
+/// A version 2 `op` message in parts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PlainMessage<'a> {
+    pub(super) doc: &'a str,
+    pub(super) client: &'a str,
+    pub(super) number: u64,
+    pub(super) answered: u64,
+    pub(super) epoch: u64,
+    pub(super) seen: u64,
+    /// What is between the key of the operation and the end, which need not be one operation.
+    pub(super) op: &'a str,
+}
+
+/// Takes a message apart; `None` if it is written in any other way, right or wrong.
+pub(super) fn plain_message(json: &str) -> Option<PlainMessage<'_>> {
+    let mut rest = Rest(json);
+    let doc = rest.name("{\"type\":\"op\",\"doc_id\":\"")?;
+    let client = rest.name(",\"client_id\":\"")?;
+    let number = rest.number(",\"client_msg_id\":")?;
+    let answered = rest.number(",\"answered\":")?;
+    let epoch = rest.number(",\"epoch\":")?;
+    let seen = rest.number(",\"seen\":")?;
+    rest.skip(",\"op\":")?;
+    Some(PlainMessage { doc, client, number, answered, epoch, seen, op: rest.0.strip_suffix('}')? })
 }
 
 /// Takes an edit apart; `None` if it is written in any other way, right or wrong.
@@ -69,6 +95,19 @@ impl<'a> Rest<'a> {
     fn skip(&mut self, expected: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
+    }
+
+    /// A string without escapes, behind `before`, which ends in its quotation mark.
+    fn name(&mut self, before: &str) -> Option<&'a str> {
+        self.skip(before)?;
+        let name = self.up_to_special();
+        self.skip("\"")?;
+        Some(name)
+    }
+
+    fn number(&mut self, before: &str) -> Option<u64> {
+        self.skip(before)?;
+        self.integer()
     }
 
     /// An id, whose name is probably this one.
@@ -135,15 +174,19 @@ impl<'a> Rest<'a> {
 
     /// All up to what ends a string, begins an escape or must not be in one, or to the end.
     fn up_to_special(&mut self) -> &'a str {
-        let bytes = self.0.as_bytes();
-        let mut words = bytes.chunks_exact(8).map(word);
-        let plain = 8 * words.position(has_special).unwrap_or(bytes.len() / 8);
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let end = bytes[plain..].iter().position(is_special).map_or(bytes.len(), |at| plain + at);
-        let (text, behind) = self.0.split_at(end);
+        let (text, behind) = self.0.split_at(plain_len(self.0));
         self.0 = behind;
         text
     }
+}
+
+/// How many bytes come before the first that ends a string, begins an escape or must not be in one.
+pub(super) fn plain_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut words = bytes.chunks_exact(8).map(word);
+    let plain = 8 * words.position(has_special).unwrap_or(bytes.len() / 8);
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    bytes[plain..].iter().position(is_special).map_or(bytes.len(), |at| plain + at)
 }
 
 /// Whether two names are the same. They are short, have just been read or written, and the C library's way to compare is

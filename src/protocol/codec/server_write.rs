@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::op::{size_hint, write_edit, write_op};
-use super::write::Writer;
+use super::write::{Writer, digit_count};
 use crate::document::DocumentState;
 use crate::id::Term;
 use crate::protocol::message::{
@@ -111,8 +111,27 @@ fn hello_ack_v2(writer: &mut Writer, v2: &HelloAckV2) {
     writer.raw(&serde_json::to_string(&v2.limits).unwrap_or_default());
 }
 
+/// How many bytes an echo takes, if no name needs an escape.
+pub(super) fn echo_size(message: &Echo) -> usize {
+    let name = match (&message.message, &message.v2) {
+        (MessageId::Text(name), _) => name.len() + 2,
+        (MessageId::Number(number), v2) => digit_count(*number) + if v2.is_some() { 0 } else { 2 },
+    };
+    let v2 = message.v2.as_ref().map_or(0, |v2| {
+        let term = v2.term.map_or(0, |_| r#","term":"""#.len() + 32);
+        r#","count":"#.len() + digit_count(v2.count) + term
+    });
+    let names = message.doc.as_str().len() + message.origin.as_str().len() + name;
+    r#"{"type":"op_echo","doc_id":"","server_seq":,"origin_client_id":"","client_msg_id":,"op":}"#.len()
+        + names
+        + digit_count(message.server_seq.0)
+        + size_hint(&message.op)
+        + v2
+}
+
+/// Echoes are kept, by the thousand, for whoever reads them later: they hold no more bytes than they need.
 fn echo(message: &Echo) -> String {
-    let mut writer = Writer::message("op_echo", 384 + size_hint(&message.op));
+    let mut writer = Writer::message("op_echo", echo_size(message));
     writer.text("doc_id", message.doc.as_str());
     writer.number("server_seq", message.server_seq.0);
     writer.text("origin_client_id", message.origin.as_str());
@@ -126,7 +145,9 @@ fn echo(message: &Echo) -> String {
     if let Some(v2) = &message.v2 {
         echo_v2(&mut writer, v2);
     }
-    writer.finish()
+    let mut frame = writer.finish();
+    frame.shrink_to_fit();
+    frame
 }
 
 fn echo_v2(writer: &mut Writer, v2: &EchoV2) {

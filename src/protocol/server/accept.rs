@@ -33,7 +33,7 @@ enum Verdict {
 impl ServerState {
     pub(super) fn on_op(&mut self, session: SessionId, message: OpMessage, out: &mut Outputs) {
         let Some(Some(member)) = self.sessions.get(&session) else { return };
-        let secret = member.secret;
+        let (name, secret) = (member.client.clone(), member.secret);
         let judged = if message.doc != self.doc {
             Err(Reject::WrongDocument)
         } else if message.client != member.client && !mutated!(AnybodysOperation) {
@@ -49,7 +49,8 @@ impl ServerState {
             Err(reject) => self.refuse(session, reject, Some(&message.message), out),
             Ok(Verdict::Answer(answer)) => self.answer(session, *answer, out),
             Ok(Verdict::Accept { waits }) => {
-                let OpMessage { client: origin, message, answered, seen, op, .. } = message;
+                // Entries are kept by the thousand: those of one session hold one copy of its client's name.
+                let OpMessage { client: origin, message, answered, seen, op, .. } = message.with_shared(&name);
                 let proof = secret.filter(|_| self.record(&origin).is_none() && !mutated!(SecretNotRecorded));
                 let fields = EntryFields { origin, message, answered, seen, op, proof, ..self.next() };
                 self.append(session, fields, waits, out);

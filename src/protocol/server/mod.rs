@@ -324,7 +324,7 @@ impl ServerState {
 
     /// A client's record as of the tentative head.
     fn record(&self, client: &ReplicaId) -> Option<&ClientRecord> {
-        self.tentative.clients.get(client).or_else(|| self.content.clients.get(client))
+        self.tentative.record(client).or_else(|| self.content.clients.get(client))
     }
 
     fn on_durable(&mut self, upto: ServerSeq, out: &mut Outputs) {

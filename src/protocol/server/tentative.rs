@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::content::{ClientRecord, Content, WindowKey, minted, note_client};
+use crate::content::{ClientRecord, Content, WindowKey, minted};
 use crate::id::{ElementId, Lamport, ReplicaId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
-use crate::op::{Edit, Op};
+use crate::op::Edit;
 use crate::oplog::Entry;
 use crate::protocol::message::MessageId;
 
@@ -33,6 +33,15 @@ struct Pending {
     waits: bool,
 }
 
+/// A client that has tentative entries, or was retired by one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Touched {
+    /// Its record as of the last of them.
+    record: ClientRecord,
+    /// How many of them there are.
+    entries: usize,
+}
+
 /// The overlay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Tentative {
@@ -41,10 +50,7 @@ pub(super) struct Tentative {
     pub(super) head: ServerSeq,
     /// The largest Lamport value minted.
     pub(super) highest: Lamport,
-    /// Records of the clients that have tentative entries, or were retired by one.
-    pub(super) clients: BTreeMap<ReplicaId, ClientRecord>,
-    /// How many tentative entries changed each of those records.
-    entries_of: BTreeMap<ReplicaId, usize>,
+    clients: BTreeMap<ReplicaId, Touched>,
     /// Tentative version 1 messages.
     pub(super) window: BTreeMap<WindowKey, ServerSeq>,
     /// Inserted runs by replica and first Lamport value.
@@ -63,7 +69,6 @@ impl Tentative {
             head: content.head,
             highest: content.highest,
             clients: BTreeMap::new(),
-            entries_of: BTreeMap::new(),
             window: BTreeMap::new(),
             inserted: BTreeMap::new(),
             waiting: 0,
@@ -79,13 +84,7 @@ impl Tentative {
     pub(super) fn push(&mut self, entry: Arc<Entry>, session: SessionId, waits: bool, content: &Content) {
         self.head = entry.last();
         self.highest = entry.op.edits().iter().filter_map(minted).fold(self.highest, Lamport::max);
-        let subject = subject(&entry);
-        let is_known = self.clients.contains_key(subject) || mutated!(TentativeRecordBeginsAnew);
-        if let (false, Some(record)) = (is_known, content.clients.get(subject)) {
-            self.clients.insert(subject.clone(), record.clone());
-        }
-        note_client(&mut self.clients, &entry);
-        *self.entries_of.entry(subject.clone()).or_default() += 1;
+        self.note_client(&entry, content);
         if let MessageId::Text(name) = &entry.message {
             self.window.insert((entry.origin.clone(), name.clone(), entry.digest()), entry.last());
         }
@@ -98,6 +97,17 @@ impl Tentative {
         }
         self.waiting += usize::from(waits);
         self.entries.push_back(Pending { entry, session, waits });
+    }
+
+    /// A client's record begins as the durable one, where there is one.
+    fn note_client(&mut self, entry: &Entry, content: &Content) {
+        let subject = entry.subject();
+        let touched = self.clients.entry(subject.clone()).or_insert_with(|| {
+            let durable = content.clients.get(subject).filter(|_| !mutated!(TentativeRecordBeginsAnew));
+            Touched { record: durable.cloned().unwrap_or_else(|| ClientRecord::begin(entry)), entries: 0 }
+        });
+        touched.record.note(entry);
+        touched.entries += 1;
     }
 
     /// Adds an inserted run. A version 1 client may insert the same element again: then it is counted once.
@@ -134,13 +144,16 @@ impl Tentative {
 
     /// Drops the record of an entry's subject once nothing tentative is in it any more.
     fn forget_client(&mut self, entry: &Entry) {
-        let subject = subject(entry);
-        let Some(entries) = self.entries_of.get_mut(subject) else { return };
-        *entries -= 1;
-        if *entries == 0 && !mutated!(TentativeRecordStays) {
-            self.entries_of.remove(subject);
-            self.clients.remove(subject);
+        let btree_map::Entry::Occupied(mut touched) = self.clients.entry(entry.subject().clone()) else { return };
+        touched.get_mut().entries -= 1;
+        if touched.get().entries == 0 && !mutated!(TentativeRecordStays) {
+            touched.remove();
         }
+    }
+
+    /// The record of a client that has tentative entries, or was retired by one.
+    pub(super) fn record(&self, client: &ReplicaId) -> Option<&ClientRecord> {
+        self.clients.get(client).map(|touched| &touched.record)
     }
 
     /// Takes out everything: entries with the sessions that asked for them, oldest first.
@@ -196,13 +209,5 @@ impl Tentative {
             return Err(Violation::State("the overlay holds something of no entry"));
         }
         Ok(())
-    }
-}
-
-/// Whose record an entry changes.
-fn subject(entry: &Entry) -> &ReplicaId {
-    match &entry.op {
-        Op::Retire { replica } => replica,
-        Op::Edit(_) | Op::Batch(_) => &entry.origin,
     }
 }

@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::super::plain::{plain_batch, plain_edit};
+use super::super::plain::{plain_batch, plain_edit, plain_message};
+use super::super::server_write::echo_size;
 use super::*;
 use crate::document::{Document, DocumentState};
 use crate::id::{Epoch, INTEGER_MAX, Lamport, ServerSeq, Term};
@@ -241,6 +242,33 @@ proptest! {
         }
     }
 
+    /// The same of whole messages, which may be damaged anywhere; and what clients write does go the short way.
+    #[test]
+    fn the_short_way_of_messages_says_what_the_long_way_says(
+        (version, message) in op_messages(), damage in option::of((any::<prop::sample::Index>(), "[\"\\\\a-z0-9{}\\[\\],: é]?")),
+    ) {
+        let frame = encode_client(&ClientMessage::Op(message.clone()));
+        let is_short = version == Version::V2 && !message.client.as_str().contains(['"', '\\']);
+        prop_assert_eq!(plain_message(&frame).is_some(), is_short);
+        let mut json: Vec<String> = frame.chars().map(String::from).collect();
+        if let Some((place, other)) = damage {
+            *place.get_mut(&mut json) = other;
+        }
+        let json = json.concat();
+        let long = format!(" {json}");
+        prop_assert_eq!(plain_message(&long), None);
+        prop_assert_eq!(client(&json, Version::V1).is_ok(), client(&long, Version::V1).is_ok());
+        let (short, long) = (client(&json, Version::V2), client(&long, Version::V2));
+        prop_assert_eq!(short.as_ref().ok(), long.as_ref().ok());
+        prop_assert_eq!(short.map_err(|fault| (fault.reject, fault.message)), long.map_err(|fault| (fault.reject, fault.message)));
+    }
+
+    #[test]
+    fn integers_are_written_as_they_are_displayed(value in prop_oneof![any::<u64>(), integers()]) {
+        let written = encode_client(&ClientMessage::Sync { nonce: value });
+        prop_assert_eq!(written, format!("{{\"type\":\"sync\",\"nonce\":{value}}}"));
+    }
+
     #[test]
     fn what_clients_write_reads_back((version, message) in client_messages()) {
         let frame = encode_client(&message);
@@ -253,6 +281,16 @@ proptest! {
         let frame = encode_server(&message);
         prop_assert_eq!(decode_server(&frame, &Limits::default()), Ok(message.clone()));
         prop_assert_eq!(decode_server(&reordered(&frame), &Limits::default()), Ok(message));
+    }
+
+    #[test]
+    fn an_echo_holds_no_more_bytes_than_it_needs(echo in echoes()) {
+        let frame = encode_server(&ServerMessage::Echo(echo.clone()));
+        prop_assert_eq!(frame.capacity(), frame.len());
+        // Escapes in names are not foreseen, and make it grow.
+        if !frame.contains('\\') {
+            prop_assert_eq!(echo_size(&echo), frame.len());
+        }
     }
 
     #[test]

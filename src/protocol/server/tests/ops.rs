@@ -269,3 +269,28 @@ fn an_operation_is_of_the_documents_epoch_and_knows_no_number_beyond_the_head() 
     shell.send(a, OpMessage { epoch: Epoch(1), ..message });
     assert_eq!(shell.refused(), Some("stale_epoch"));
 }
+
+#[test]
+fn the_entries_of_a_session_share_one_copy_of_its_clients_name() {
+    // Too long to be stored in place.
+    const NAME: &str = "c-0123456789abcdef0123456789abcdef";
+    let mut shell = Shell::new();
+    let (session, other) = (shell.join(NAME), shell.join("B"));
+    shell.edit(other, 1, ins(ROOT, (1, "B"), "x"));
+    shell.edit(session, 1, ins((1, "B"), (2, NAME), "x"));
+    shell.op(session, 2, Op::Batch(vec![ins((2, NAME), (3, NAME), "y"), del((2, NAME), 1)]));
+    shell.sync();
+    let mut copies = std::collections::BTreeSet::new();
+    let mut found = 0;
+    for entry in &shell.log {
+        let ids = entry.op.edits().iter().flat_map(|edit| match edit {
+            Edit::Insert { parent, id, .. } => vec![&parent.replica, &id.replica],
+            Edit::Delete { id, .. } => vec![&id.replica],
+        });
+        for name in ids.chain([&entry.origin]).filter(|name| name.as_str() == NAME) {
+            copies.insert(name.as_str().as_ptr());
+            found += 1;
+        }
+    }
+    assert_eq!((copies.len(), found), (1, 6));
+}

@@ -288,11 +288,14 @@ impl Document {
     /// The content whose sequence is this, and in which this waits.
     ///
     /// # Errors
-    /// [`Violation::State`] if something waits that need not.
+    /// [`Violation::State`] if something waits that need not, or for what is younger.
     pub fn from_sequence(rga: Rga, waiting: &[Edit]) -> Result<Self, Violation> {
         let mut document = Self { highest: rga.highest(), rga, ..Self::default() };
         let mut deltas = Vec::new();
         for edit in waiting {
+            if !edit.is_younger_than_parent() {
+                return Err(Violation::State("an element waits for a younger parent"));
+            }
             let waits = match edit {
                 Edit::Insert { .. } => 1,
                 Edit::Delete { len, .. } => *len as usize,

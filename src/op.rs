@@ -73,6 +73,14 @@ impl Edit {
         }
     }
 
+    /// Whether what it inserts is younger than what that goes behind (W3).
+    pub fn is_younger_than_parent(&self) -> bool {
+        match self {
+            Self::Insert { parent, id, .. } => parent.lamport < id.lamport,
+            Self::Delete { .. } => true,
+        }
+    }
+
     /// The first id that it mints or names.
     pub fn id(&self) -> &ElementId {
         match self {

@@ -110,7 +110,7 @@ impl ReplicaState {
                 let count = edit.count();
                 id.replica == self.identity.client
                     && id.lamport > self.clock
-                    && parent.lamport < id.lamport
+                    && edit.is_younger_than_parent()
                     && (parent.is_root() || rga.contains(parent))
                     && (1..=self.sizes.run as u64).contains(&count)
                     && id.checked_add(count).is_some()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::pending::Sizes;
 use super::{Event, Output, ReplicaState, Status};
 use crate::document::Document;
+use crate::op::Edit;
 use crate::protocol::message::{Echo, Follows, HelloAck, MessageId, RejectCode, Resync, ServerMessage};
 use crate::protocol::reject::Retry;
 
@@ -126,7 +127,9 @@ impl ReplicaState {
         let follows = self.last_seen.checked_add(v2.count) == Some(echo.server_seq) && v2.count == echo.op.count();
         // Every number has a term (TERM-1): without one, the next `hello` could not name that of this number.
         let term = v2.term.or(self.term);
-        if self.status != Status::Live || !follows || term.is_none() {
+        // The sequence relies on it (W3).
+        let is_in_order = echo.op.edits().iter().all(Edit::is_younger_than_parent);
+        if self.status != Status::Live || !follows || !is_in_order || term.is_none() {
             return self.protocol_error(out);
         }
         if let (true, MessageId::Number(number)) =

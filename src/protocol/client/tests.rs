@@ -1,6 +1,7 @@
 //! The replica alone, against messages written by hand.
 
 use super::*;
+use crate::document::DocumentState;
 use crate::id::{ElementId, Lamport};
 use crate::protocol::limits::Limits;
 use crate::protocol::message::{Durability, Echo, EchoV2, Follows, HelloAck, HelloAckV2, MessageId};
@@ -140,6 +141,26 @@ fn an_edit_on_ids_that_cannot_be_made_changes_nothing() {
         let out = steps(&mut replica, [Input::Edit(edit.clone())]);
         assert_eq!(out, [Output::Event(Event::InvalidEdit)], "{edit:?}");
         assert_eq!(replica, before, "{edit:?}");
+    }
+}
+
+#[test]
+fn an_element_behind_a_younger_one_is_not_believed() {
+    let parent = |lamport| ElementId::new(lamport, &ReplicaId::new("a"));
+    let first = Op::Edit(insert(3, "a", ElementId::root(), "x"));
+    let joined = [Input::Start, opened(), hello_ack(0, Follows::Nothing), echo(1, first)];
+    for lamport in [2, 3] {
+        let mut replica = ReplicaState::new(doc(), identity("me"));
+        steps(&mut replica, joined.clone());
+        let young = insert(lamport, "b", parent(3), "y");
+        let batch = Op::Batch(vec![insert(4, "b", parent(3), "z"), young.clone()]);
+        for op in [Op::Edit(young.clone()), batch] {
+            let mut replica = replica.clone();
+            assert_eq!(steps(&mut replica, [echo(1 + op.count(), op)]).last(), Some(&Output::Disconnect));
+            assert_eq!((replica.document().text().as_str(), replica.check()), ("x", Ok(())));
+        }
+        let state = DocumentState { runs: Vec::new(), waiting: vec![young] };
+        assert!(Document::from_state(&state).is_err());
     }
 }
 

@@ -40,7 +40,7 @@ async fn listen(client: &mut Client, numbers: std::ops::Range<u64>) {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!((&echo["type"], &echo["server_seq"]), (&"echo".into(), &number.into()));
+        assert_eq!((&echo["type"], &echo["server_seq"]), (&"op_echo".into(), &number.into()));
     }
 }
 

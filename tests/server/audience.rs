@@ -1,10 +1,13 @@
 //! More clients in one document than its task speaks to itself.
 
+use std::sync::Arc;
+
 use futures_util::SinkExt;
 use futures_util::future::join_all;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-use crate::harness::{Client, Server, v2};
+use crate::harness::{Client, PATIENCE, Server, config, v2};
+use collab_engine::storage::MemoryStore;
 
 /// Several rows of them.
 const CLIENTS: usize = 150;
@@ -46,7 +49,10 @@ async fn listen(client: &mut Client, numbers: std::ops::Range<u64>) {
 
 #[tokio::test]
 async fn each_of_many_hears_everything_once_and_in_order() {
-    let server = Server::memory().await;
+    let mut config = config();
+    // Nobody is helped by being looked after: that would be too late.
+    config.timeouts.ping = PATIENCE * 2;
+    let server = Server::start(config, Arc::new(MemoryStore::new())).await;
     let mut writer = v2::join(&server, "A").await;
     let mut clients = Vec::new();
     for number in 0..CLIENTS {

@@ -18,6 +18,7 @@ use super::Parts;
 use crate::id::{DocId, ServerSeq, SessionId};
 use crate::protocol::codec::encode_server;
 use crate::protocol::feed::{Feed, Next};
+use crate::protocol::limits::Limits;
 use crate::protocol::message::Version;
 use crate::server::context::Context;
 use crate::server::link::{Ending, ToWriter};
@@ -143,7 +144,7 @@ impl Voice {
 
     /// Gives the socket a batch. False if the writer has to finish that.
     fn give(&self, lines: &mut Lines, version: Version, desk: &mut Desk) -> bool {
-        let fits = desk.write(version, &self.context);
+        let fits = desk.write(version, &self.context.limits);
         let leave = match self.gauge.leave() {
             // The document may have ended the session since it published, and what it took afterwards may be among these:
             // nothing of that is for this session (IDENT-1).
@@ -155,7 +156,7 @@ impl Voice {
         };
         if self.context.is_observed() {
             let (session, head) = (self.session, lines.asked_at);
-            for (said, text) in desk.batch.iter().flat_map(|next| frames(next, version, &self.context)) {
+            for (said, text) in desk.batch.iter().flat_map(|next| frames(next, version, &self.context.limits)) {
                 self.context.observe(|| Event::Writing { session, head, said, text: &text });
             }
         }
@@ -273,13 +274,13 @@ impl Lines {
 pub(super) type Frame = (Said, Utf8Bytes);
 
 /// The frames of one thing that a feed says: one, or in version 1 one for each character.
-pub(super) fn frames(next: &Next<Encoded>, version: Version, context: &Context) -> Vec<Frame> {
+pub(super) fn frames(next: &Next<Encoded>, version: Version, limits: &Limits) -> Vec<Frame> {
     match next {
         Next::Message(message) => vec![(Said::Message, encode_server(message).into())],
         Next::Entry { entry, after } => {
             let said = Said::Echo(entry.as_ref().last());
             match version {
-                Version::V1 => entry.v1(*after, &context.limits).into_iter().map(|text| (said, text)).collect(),
+                Version::V1 => entry.v1(*after, limits).into_iter().map(|text| (said, text)).collect(),
                 Version::V2 => vec![(said, entry.v2())],
             }
         }
@@ -300,7 +301,7 @@ pub(in crate::server) struct Desk {
 
 impl Desk {
     /// Writes the frames of the batch, unless it is the same as the last. False if they are too many bytes.
-    fn write(&mut self, version: Version, context: &Context) -> bool {
+    fn write(&mut self, version: Version, limits: &Limits) -> bool {
         if version == Version::V2 && self.is_same() {
             return true;
         }
@@ -315,7 +316,7 @@ impl Desk {
                     self.entries.push(entry.clone());
                 }
                 next => {
-                    for (_, text) in frames(next, version, context) {
+                    for (_, text) in frames(next, version, limits) {
                         append_frame(&mut self.bytes, &text);
                         self.frames += 1;
                     }
@@ -358,4 +359,59 @@ fn append_frame(bytes: &mut Vec<u8>, text: &str) {
     // A vector takes everything.
     let _ = header.format(text.len() as u64, bytes);
     bytes.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ElementId, ReplicaId};
+    use crate::op::{Edit, Op};
+    use crate::oplog::{Entry, EntryFields};
+    use crate::protocol::message::MessageId;
+
+    fn entry(first: u64, text: &str) -> Encoded {
+        let origin = ReplicaId::new("client-A-0123456789");
+        let (parent, id) = (ElementId::root(), ElementId::new(first, &origin));
+        let op = Op::Edit(Edit::Insert { parent, id, text: text.into() });
+        let (message, seen) = (MessageId::Number(first), ServerSeq(0));
+        let first = ServerSeq(first);
+        let fields = EntryFields { first, origin, message, answered: 0, seen, op, proof: None, term: None };
+        Encoded::new(DocId::parse("doc").unwrap(), Arc::new(Entry::new(fields)))
+    }
+
+    /// What a desk makes of entries.
+    fn written(desk: &mut Desk, version: Version, entries: &[Encoded]) -> (Vec<u8>, u64) {
+        let next = |entry: &Encoded| Next::Entry { entry: entry.clone(), after: entry.as_ref().before() };
+        desk.batch = entries.iter().map(next).collect();
+        assert!(desk.write(version, &Limits::default()));
+        (desk.bytes.clone(), desk.frames)
+    }
+
+    #[test]
+    fn whoever_is_told_something_else_gets_other_bytes() {
+        let entries = ["x", "yz", "!"].iter().zip([1, 2, 4]).map(|(text, first)| entry(first, text));
+        let entries: Vec<Encoded> = entries.collect();
+        let mut desk = Desk::default();
+        for version in [Version::V2, Version::V1, Version::V2] {
+            for part in [&entries[..2], &entries[..2], &entries[1..], &entries[2..], &entries[..1]] {
+                let fresh = written(&mut Desk::default(), version, part);
+                assert_eq!(written(&mut desk, version, part), fresh);
+            }
+        }
+        let (bytes, frames) = written(&mut desk, Version::V2, &entries[..2]);
+        let (first, second) = (entries[0].v2(), entries[1].v2());
+        assert_eq!((frames, bytes.len()), (2, first.len() + second.len() + 8), "a header of four bytes before each");
+        assert_eq!(bytes[..2], [0x81, 126], "one whole text frame, unmasked, with a length of 16 bits");
+        assert!(bytes.ends_with(second.as_bytes()));
+    }
+
+    #[test]
+    fn too_much_for_one_turn_is_left_to_the_writer() {
+        let mut desk = Desk::default();
+        let large = entry(1, &"x".repeat(AT_ONCE_BYTES_MAX));
+        for _ in 0..2 {
+            desk.batch = vec![Next::Entry { entry: large.clone(), after: ServerSeq(0) }];
+            assert!(!desk.write(Version::V2, &Limits::default()));
+        }
+    }
 }

@@ -183,7 +183,7 @@ impl Writer {
     }
 
     async fn write_all(&mut self, batch: &[Next<Encoded>], version: Version) -> Result<(), End> {
-        let frames = batch.iter().flat_map(|next| frames(next, version, &self.context)).collect();
+        let frames = batch.iter().flat_map(|next| frames(next, version, &self.context.limits)).collect();
         self.write(frames).await
     }
 

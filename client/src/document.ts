@@ -5,7 +5,7 @@
  * before it got its number.
  */
 
-import { countOf, deletion, editsOf, isInOrder } from "./edit.ts";
+import { countOf, deletion, editsOf } from "./edit.ts";
 import { compareNames, endOf, INTEGER_MAX, plus } from "./id.ts";
 import type { Delta } from "./machine.ts";
 import type { Run } from "./message.ts";
@@ -157,7 +157,7 @@ export class Document {
       const waits = edit.type === "ins" ? 1 : (edit.len ?? 1);
       const expected = document.waitingCount + waits;
       document.#integrateEdit(edit, deltas);
-      if (!isInOrder(edit) || document.waitingCount !== expected || deltas.length > 0) return undefined;
+      if (document.waitingCount !== expected || deltas.length > 0) return undefined;
     }
     return document;
   }

@@ -18,11 +18,6 @@ export function opCount(op: Op | Retire): number {
   return op.type === "retire" ? 1 : editsOf(op).reduce((sum, edit) => sum + countOf(edit), 0);
 }
 
-/** Whether everything that it inserts is younger than what that goes behind (W-3): the sequence relies on it. */
-export function isInOrder(op: Op | Retire): boolean {
-  return editsOf(op).every((edit) => edit.type === "del" || edit.parent_id[0] < edit.id[0]);
-}
-
 /** The deletion of a range of ids. A `len` of 1 is left out, so that equal deletions are written alike. */
 export function deletion(id: ElementId, len: number): Delete {
   return len === 1 ? { type: "del", id } : { type: "del", id, len };

@@ -67,7 +67,7 @@ function oneOf<T extends string>(json: Json | undefined, ...words: T[]): T {
 
 function docName(json: Json | undefined): string {
   const name = string(json);
-  return /^[\w.~:@-]{1,128}$/.test(name) && !/^\.\.?$/.test(name) ? name : refuse();
+  return /^(?!\.\.?$)[\w.~:@-]{1,128}$/.test(name) ? name : refuse();
 }
 
 function replica(json: Json | undefined): string {
@@ -144,8 +144,7 @@ function echo(fields: Fields, doc_id: string, server_seq: number): Echo {
   const begun = isV2 && fields.has("term") ? term(fields.get("term")) : undefined;
   if (server_seq < (count || 1)) refuse();
   const op = operation(object(fields.get("op")), isV2);
-  if (!op && !isV2) refuse();
-  if (op && isV2 && count !== opCount(op)) refuse();
+  if (op ? isV2 && count !== opCount(op) : !isV2) refuse();
   const id = op ? fields.get("client_msg_id") : 0;
   const client_msg_id = isV2 && typeof id !== "string" ? integer(id) : string(id);
   const origin_client_id = op ? replica(fields.get("origin_client_id")) : "";
@@ -171,12 +170,14 @@ function edit(fields: Fields, isV2: boolean): Edit {
     const len = isV2 && fields.has("len") ? integer(fields.get("len"), 1, U32_MAX) : 1;
     return fits(id, len) ? deletion(id, len) : refuse();
   }
-  const parent = fields.get("parent_id");
-  const isAtRoot = Array.isArray(parent) && parent.length === 2 && parent[0] === 0 && parent[1] === ROOT[1];
+  const parent = array(fields.get("parent_id"));
+  const isAtRoot = parent.length === 2 && parent[0] === 0 && parent[1] === ROOT[1];
+  const parent_id = isAtRoot ? ROOT : element(parent);
   const value = string(fields.get("value"));
   const count = scalarCount(value);
-  if (count === 0 || (count > 1 && !isV2) || !fits(id, count)) refuse();
-  return { type, parent_id: isAtRoot ? ROOT : element(parent), id, value };
+  // The sequence relies on parents that are older (W-3).
+  if (count < 1 || (count > 1 && !isV2) || !fits(id, count) || parent_id[0] >= id[0]) refuse();
+  return { type, parent_id, id, value };
 }
 
 /** Whether a run of ids ends at the largest Lamport value or before. */

@@ -8,7 +8,7 @@
  */
 
 import { Document } from "../document.ts";
-import { deletion, isInOrder, isSameOp, oneOrBatch, opCount } from "../edit.ts";
+import { deletion, isSameOp, oneOrBatch, opCount } from "../edit.ts";
 import { plus } from "../id.ts";
 import type { Delta, Identity, Input, Output, ReplicaEvent, Saved, Status } from "../machine.ts";
 import type { ClientMessage, Durability, Echo, ErrorMessage, HelloAck, Resync, ServerMessage } from "../message.ts";
@@ -458,7 +458,7 @@ export class Replica {
   #onEcho({ server_seq, origin_client_id, client_msg_id, op, count, term = this.#term }: Echo) {
     // Every number has a term (TERM-1): without one, the next `hello` could not name that of this number.
     const follows = this.#is("live") && term && op && this.#lastSeen + count === server_seq && count === opCount(op);
-    if (!follows || !isInOrder(op)) return this.#protocolError();
+    if (!follows) return this.#protocolError();
     if (
       origin_client_id === this.#identity.client &&
       typeof client_msg_id === "number" &&

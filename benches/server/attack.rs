@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use collab_engine::id::DocId;
+use collab_engine::id::{DocId, ElementId, ReplicaId};
+use collab_engine::op::{Edit, Op};
 use collab_engine::protocol::limits::Limits;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +25,9 @@ const OPERATIONS: u64 = 1_000;
 /// Bytes of a large message.
 const LARGE: usize = 1_000_000;
 
+/// Edits of a large batch: 0.6 MB of JSON.
+const BATCH: u64 = 8_000;
+
 /// What somebody else does, as fast as the server lets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attack {
@@ -32,6 +36,10 @@ enum Attack {
     SameDocument,
     /// Into another one.
     OtherDocument,
+    /// Batches of [`BATCH`] insertions into the same document, each behind the one before, none joined to it.
+    SameBatches,
+    /// Into another one.
+    OtherBatches,
     /// Barriers with a megabyte of padding, in the same document.
     Large,
     /// Pings.
@@ -46,6 +54,8 @@ impl Attack {
             Self::None => "none",
             Self::SameDocument => "characters into the same document",
             Self::OtherDocument => "characters into another document",
+            Self::SameBatches => "batches of 8,000 edits into the same document",
+            Self::OtherBatches => "batches of 8,000 edits into another document",
             Self::Large => "messages of 1 MB",
             Self::Pings => "pings",
             Self::Connections => "connections with a request each",
@@ -57,8 +67,16 @@ impl Attack {
 pub(crate) async fn measure() {
     println!("\n| attack | rates | own p50 ms | own p99 ms | own longest ms | attack, per second |");
     println!("|---|---|---|---|---|---|");
-    let attacks =
-        [Attack::None, Attack::SameDocument, Attack::OtherDocument, Attack::Large, Attack::Pings, Attack::Connections];
+    let attacks = [
+        Attack::None,
+        Attack::SameDocument,
+        Attack::OtherDocument,
+        Attack::SameBatches,
+        Attack::OtherBatches,
+        Attack::Large,
+        Attack::Pings,
+        Attack::Connections,
+    ];
     for attack in attacks {
         for is_limited in [true, false] {
             if is_limited || attack != Attack::None {
@@ -152,18 +170,23 @@ async fn flood(server: &Server, attack: Attack, is_over: &Arc<AtomicBool>, count
             }
         });
     }
-    let target = if attack == Attack::OtherDocument { DocId::parse("other").unwrap() } else { doc() };
+    let is_elsewhere = matches!(attack, Attack::OtherDocument | Attack::OtherBatches);
+    let target = if is_elsewhere { DocId::parse("other").unwrap() } else { doc() };
     let (mut sink, mut stream) = join(server, &target, 1).await.split();
     tokio::spawn(async move {
         // Read it must, or it would be closed for it.
         let reading = tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
         let mut window = Window::new(&target, name(1));
-        let mut ops = typing(name(1));
+        let (mut ops, mut batches) = (typing(name(1)), batches(name(1)));
         let large = format!(r#"{{"type":"sync","nonce":1,"padding":"{}"}}"#, "x".repeat(LARGE));
         while !over() {
             let message = match attack {
                 Attack::Pings => Message::Ping(Vec::new().into()),
                 Attack::Large => Message::text(large.clone()),
+                Attack::SameBatches | Attack::OtherBatches => {
+                    window.answered = window.sent;
+                    window.message(batches.next().unwrap())
+                }
                 _ => {
                     window.answered = window.sent;
                     window.message(ops.next().unwrap())
@@ -175,5 +198,14 @@ async fn flood(server: &Server, attack: Attack, is_over: &Arc<AtomicBool>, count
             count.fetch_add(1, Ordering::Relaxed);
         }
         reading.abort();
+    })
+}
+
+/// A chain of insertions in batches. Every other lamport is left out, so that no two are a run.
+fn batches(author: ReplicaId) -> impl Iterator<Item = Op> + Send {
+    let id = move |index: u64| if index == 0 { ElementId::root() } else { ElementId::new(index * 2, &author) };
+    (0_u64..).map(move |round| {
+        let insert = |index| Edit::Insert { parent: id(index), id: id(index + 1), text: "x".into() };
+        Op::Batch((round * BATCH..(round + 1) * BATCH).map(insert).collect())
     })
 }

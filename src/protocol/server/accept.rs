@@ -2,7 +2,6 @@
 //!
 //! Every rule is decided here and nowhere else, before an operation has a number; what is refused leaves no trace.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Output, Outputs, ServerState, first_echo};
@@ -145,7 +144,7 @@ impl ServerState {
     /// The edits of a version 2 operation, in sequence: a later one may refer to what an earlier one inserts.
     fn check_edits(&self, client: &ReplicaId, minted_before: Lamport, edits: &[Edit]) -> Result<(), Reject> {
         let (mut own_highest, mut highest) = (minted_before, self.tentative.highest);
-        let mut inserted: BTreeMap<Lamport, u64> = BTreeMap::new();
+        let mut inserted: Vec<(Lamport, u64)> = Vec::new();
         for edit in edits {
             match edit {
                 Edit::Insert { parent, id, .. } => {
@@ -157,7 +156,7 @@ impl ServerState {
                     if !parent.is_root() {
                         self.check_exists(client, parent, 1, &inserted)?;
                     }
-                    inserted.insert(id.lamport, edit.count());
+                    inserted.push((id.lamport, edit.count()));
                     own_highest = last;
                     highest = highest.max(last);
                 }
@@ -176,23 +175,29 @@ impl ServerState {
         if is_near { Ok(()) } else { Err(Reject::LamportJump) }
     }
 
-    /// All of `id` … `id + len − 1` exist: durable, tentative, or `inserted` earlier in the same batch.
+    /// All of `id` … `id + len − 1` exist: durable, tentative, or `inserted` earlier in the same batch, where Lamport
+    /// values rise.
     fn check_exists(
         &self,
         client: &ReplicaId,
         id: &ElementId,
         len: u64,
-        inserted: &BTreeMap<Lamport, u64>,
+        inserted: &[(Lamport, u64)],
     ) -> Result<(), Reject> {
         let (mut id, mut left) = (id.clone(), if mutated!(UnknownReferenceAccepted) { 0 } else { len });
         while left > 0 {
             let in_batch = || {
-                let (first, len) = inserted.range(..=id.lamport).next_back()?;
+                let before = inserted.partition_point(|(first, _)| *first <= id.lamport).checked_sub(1)?;
+                let (first, len) = inserted[before];
                 (first.0 + len).checked_sub(id.lamport.0).filter(|rest| *rest > 0 && id.replica == *client)
             };
-            let known = match self.presence(&id, left) {
-                (Presence::Present, known) => known,
-                (Presence::Absent | Presence::Waiting, _) => in_batch().ok_or(Reject::UnknownReference)?,
+            // What a batch inserts is new, so it is nowhere else; and its edits mostly refer to one another.
+            let known = if let Some(known) = in_batch() {
+                known
+            } else if let (Presence::Present, known) = self.presence(&id, left) {
+                known
+            } else {
+                return Err(Reject::UnknownReference);
             };
             left = left.saturating_sub(known);
             if left > 0 {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +22,12 @@ use super::wire::Wire;
 
 /// Most bytes of one read, and so the most that a connection can be ahead of its rate.
 const CHUNK_MAX: u32 = 16 << 10;
+
+/// How much is thrown away at once, and the pause behind it. No rate of a session holds here: the largest message must be
+/// out of the way before the deadline, or its sender never gets to our close frame. But 60 MB a second is enough for
+/// that, and whoever sends on for ever behind a refusal must not take the processor from everybody else.
+const WASTE_MAX: usize = 64 << 10;
+const WASTE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is known of a connection outside the layers that own its stream, and what can be done to it there.
 #[derive(Debug)]
@@ -149,10 +156,24 @@ impl Gauge {
 
 /// Reads until the peer's end and throws it away.
 pub(super) async fn drain(stream: &dyn Wire) {
+    drain_and_rest(stream, async || sleep(WASTE_PAUSE).await).await;
+}
+
+/// The same, with this rest behind each [`WASTE_MAX`] bytes.
+async fn drain_and_rest(stream: &dyn Wire, mut rest: impl AsyncFnMut()) {
     let mut waste = [0_u8; 4096];
     // Not `readable`, which never yields while there is something to read: who sends without end would keep the thread.
     let mut read = |cx: &mut Context<'_>| retry(|| stream.poll_read_ready(cx), || stream.try_read(&mut waste));
-    while poll_fn(&mut read).await.is_ok_and(|len| len > 0) {}
+    loop {
+        let mut wasted = 0;
+        while wasted < WASTE_MAX {
+            match poll_fn(&mut read).await {
+                Ok(len @ 1..) => wasted += len,
+                Ok(0) | Err(_) => return,
+            }
+        }
+        rest().await;
+    }
 }
 
 /// A connection's shares of what is allowed; given back when it ends.
@@ -287,6 +308,7 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::Write;
 
     use socket2::SockRef;
@@ -371,8 +393,8 @@ mod tests {
         // All of it is there before the first byte is read: reading never waits.
         sender.write_all(&[b' '; 2 << 20]).unwrap();
         drop(sender);
-        let mut turns_of_others = 0;
-        let drain = drain(&stream);
+        let (mut turns_of_others, rests) = (0, Cell::new(0));
+        let drain = drain_and_rest(&stream, async || rests.set(rests.get() + 1));
         tokio::pin!(drain);
         loop {
             tokio::select! {
@@ -382,5 +404,6 @@ mod tests {
             }
         }
         assert!(turns_of_others > 1, "{turns_of_others}");
+        assert_eq!(rests.get(), (2 << 20) / WASTE_MAX);
     }
 }

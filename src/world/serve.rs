@@ -94,7 +94,11 @@ impl World {
             }
             Next::Resync => {
                 let fits = |made: &Shared<super::Made>| made.0 >= feed.cursor() && ring.after(made.0) != Found::Fallen;
-                let made = kept.take().filter(fits).unwrap_or_else(|| Shared::new(state.resync_state()));
+                let make = || {
+                    let (at, term, document) = state.resync_state();
+                    Shared::new((at, term, document.state()))
+                };
+                let made = kept.take().filter(fits).unwrap_or_else(make);
                 let (at, term, plain) = &*made;
                 feed.resynced(*at);
                 let parts = split_state(&site.doc, *at, *term, plain, self.limits.message_bytes_max as usize);

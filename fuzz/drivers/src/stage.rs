@@ -253,9 +253,9 @@ impl Stage {
                 vec![self.server.resync_text()]
             }
             Next::Resync => {
-                let (at, term, state) = self.server.resync_state();
+                let (at, term, document) = self.server.resync_state();
                 feed.resynced(at);
-                let parts = split_state(&self.doc, at, term, &state, self.limits.message_bytes_max as usize);
+                let parts = split_state(&self.doc, at, term, &document.state(), self.limits.message_bytes_max as usize);
                 parts.into_iter().map(ServerMessage::Resync).collect()
             }
             Next::Close(close) => {

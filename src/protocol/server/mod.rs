@@ -21,7 +21,7 @@ use super::limits::Limits;
 use super::message::{ClientMessage, Digest, Durability, Echo, MessageId, OpMessage, ServerMessage, Version};
 use super::reject::{Close, CloseCode, Reject};
 use crate::content::{ClientRecord, Content};
-use crate::document::{Delta, DocumentState};
+use crate::document::{Delta, Document};
 use crate::id::{DocId, ReplicaId, ServerSeq, SessionId, Term};
 use crate::invariants::Violation;
 use crate::oplog::Entry;
@@ -211,10 +211,10 @@ impl ServerState {
         self.sessions.is_empty() && self.tentative.is_empty()
     }
 
-    /// The durable state, for a version 2 resync: its number, the number's term, the state.
-    pub fn resync_state(&self) -> (ServerSeq, Option<Term>, DocumentState) {
+    /// The durable state, for a version 2 resync: its number, the number's term, and the document that has it.
+    pub fn resync_state(&self) -> (ServerSeq, Option<Term>, &Document) {
         let head = if mutated!(ResyncNamesTentativeHead) { self.tentative.head } else { self.content.head };
-        (head, self.content.term_of(head), self.content.document.state())
+        (head, self.content.term_of(head), &self.content.document)
     }
 
     /// The durable text, for a version 1 resync.

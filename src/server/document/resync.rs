@@ -77,7 +77,7 @@ impl States {
     }
 }
 
-/// Copies the state and encodes it on a thread of its own.
+/// Copies the document and encodes its state it on a thread of its own.
 fn encode(state: &ServerState, version: Version, context: &Context) -> StateFrames {
     let (sender, receiver) = watch::channel(None);
     let bytes_max = context.limits.message_bytes_max as usize;
@@ -88,9 +88,11 @@ fn encode(state: &ServerState, version: Version, context: &Context) -> StateFram
             Box::new(move || vec![encode_server(&message)])
         }
         Version::V2 => {
-            let (doc, (at, term, state)) = (state.doc().clone(), state.resync_state());
+            let (doc, (at, term, document)) = (state.doc().clone(), state.resync_state());
+            // Quicker than to list its runs, which the other thread does.
+            let document = document.clone();
             Box::new(move || {
-                let parts = split_state(&doc, at, term, &state, bytes_max);
+                let parts = split_state(&doc, at, term, &document.state(), bytes_max);
                 parts.into_iter().map(|part| encode_server(&ServerMessage::Resync(part))).collect()
             })
         }

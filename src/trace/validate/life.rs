@@ -174,8 +174,8 @@ impl Life {
         let frames = match version {
             1 => vec![encode_server(&self.state.resync_text())],
             2 => {
-                let (at, term, state) = self.state.resync_state();
-                let parts = split_state(&self.doc, at, term, &state, self.limits.message_bytes_max as usize);
+                let (at, term, document) = self.state.resync_state();
+                let parts = split_state(&self.doc, at, term, &document.state(), self.limits.message_bytes_max as usize);
                 parts.into_iter().map(|part| encode_server(&ServerMessage::Resync(part))).collect()
             }
             _ => return Err(Wrong::new(format!("there is no version {version}"))),

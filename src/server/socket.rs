@@ -24,8 +24,8 @@ use super::wire::Wire;
 const CHUNK_MAX: u32 = 16 << 10;
 
 /// How much is thrown away at once, and the pause behind it. No rate of a session holds here: the largest message must be
-/// out of the way before the deadline, or its sender never gets to our close frame. But 60 MB a second is enough for
-/// that, and whoever sends on for ever behind a refusal must not take the processor from everybody else.
+/// out of the way before the deadline, or its sender never gets to our close frame. But at most 64 MB a second are enough
+/// for that, and whoever sends on for ever behind a refusal must not take the processor from everybody else.
 const WASTE_MAX: usize = 64 << 10;
 const WASTE_PAUSE: Duration = Duration::from_millis(1);
 

@@ -80,11 +80,14 @@ fn chosen(world: &World, choices: &mut Choices<'_>) -> Option<Action> {
     (!actions.is_empty()).then(|| actions.swap_remove(choices.below(actions.len())))
 }
 
-/// Everybody stops typing, and the network heals: then all come to rest.
+/// Everybody stops typing, and the network heals: then all come to rest. What happens next is drawn by lot, always the same:
+/// in an order that comes round again, a reader whose ring has one entry may fall behind it each time.
 fn heal(world: &mut World) {
-    for turn in 0..HEALING_MAX {
+    let mut lot = 1_u64;
+    for _ in 0..HEALING_MAX {
+        lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let enabled = world.enabled_progress();
-        let Some(action) = enabled.get(turn % enabled.len().max(1)) else {
+        let Some(action) = enabled.get((lot >> 33) as usize % enabled.len().max(1)) else {
             return assert_eq!(world.check(), Ok(()), "at rest");
         };
         step(world, action);

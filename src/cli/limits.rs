@@ -48,6 +48,10 @@ struct CountArgs {
     #[arg(long, env = "COLLAB_DOCUMENTS_MAX", value_name = "COUNT", default_value_t = 10_000)]
     documents_max: usize,
 
+    /// Most requests for all of a document that are answered at a time; others wait, then 503
+    #[arg(long, env = "COLLAB_DOCUMENT_REQUESTS_MAX", value_name = "COUNT", default_value_t = 4)]
+    document_requests_max: usize,
+
     /// Most bytes of messages that wait for one document or for their turn on the disk; beyond it, its writers wait
     #[arg(long, env = "COLLAB_DOCUMENT_QUEUE_BYTES_MAX", value_name = "BYTES", default_value_t = 8 << 20)]
     document_queue_bytes_max: usize,
@@ -152,6 +156,7 @@ impl LimitArgs {
         config.connections_max = counts.connections_max;
         config.sessions_per_document_max = counts.sessions_per_document_max;
         config.documents_max = counts.documents_max;
+        config.document_requests_max = counts.document_requests_max;
         config.document_queue_bytes_max = counts.document_queue_bytes_max;
         config.queue_bytes_max = counts.queue_bytes_max;
         config.hello_bytes_max = counts.hello_bytes_max;

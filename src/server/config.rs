@@ -25,6 +25,9 @@ pub struct Config {
     pub sessions_per_document_max: usize,
     /// Most documents in memory; beyond it, `overloaded` and 1013.
     pub documents_max: usize,
+    /// Most requests for all of a document, its text or its archive, that are answered at a time; others wait for
+    /// [`Timeouts::load`], then 503.
+    pub document_requests_max: usize,
     /// Most bytes of messages that wait for a document, or that it has accepted and are not yet durable.
     pub document_queue_bytes_max: usize,
     /// Most bytes of the same in all documents together.
@@ -97,6 +100,7 @@ impl Default for Config {
             addresses: AddressLimits::default(),
             sessions_per_document_max: 2_000,
             documents_max: 10_000,
+            document_requests_max: 4,
             document_queue_bytes_max: 8 << 20,
             queue_bytes_max: 256 << 20,
             hello_bytes_max: 16 << 10,
@@ -166,6 +170,9 @@ impl Config {
         }
         if self.connections_max > CONNECTIONS_MAX {
             return Err(format!("connections_max must be at most {CONNECTIONS_MAX}"));
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.document_requests_max) {
+            return Err(format!("document_requests_max must be between 1 and {CONNECTIONS_MAX}"));
         }
         if self.document_queue_bytes_max < limits.message_bytes_max as usize {
             return Err("document_queue_bytes_max must not be below message_bytes_max".to_owned());

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::committer::Job;
 use super::config::Config;
 use super::control::Hooks;
-use super::host::{Host, blocking};
+use super::host::{Host, blocking, in_place};
 use super::metrics::Metrics;
 use super::trace::{Event, Observer};
 use crate::id::{SessionId, Term};
@@ -123,9 +123,8 @@ impl Context {
         &self,
         read: impl FnOnce(&dyn Store) -> T + Send + 'static,
     ) -> Option<T> {
-        let _permit = Arc::clone(&self.reads).acquire_owned().await.ok()?;
         let store = Arc::clone(&self.store);
-        self.blocking(move || read(&*store)).await.ok()
+        in_place(&*self.host, &self.reads, move || read(&*store)).await
     }
 
     /// Runs work where it may block. Ready with its result; with an error if it was cut short.

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// A future that the server or its host runs.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -100,4 +101,45 @@ pub(super) fn blocking<T: Send + 'static>(
         let _ = done.send(work());
     }));
     result
+}
+
+/// Waits for one of `places`, then does the same. The place is taken until the work is done, even if nobody waits for that
+/// any more: it is the work that they are counted for.
+pub(super) async fn in_place<T: Send + 'static>(
+    host: &dyn Host,
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let done = blocking(host, move || {
+        let result = work();
+        drop(place);
+        result
+    });
+    done.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_is_taken_until_the_work_is_done() {
+        let places = Arc::new(Semaphore::new(1));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = oneshot::channel();
+        let work = move || {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+        };
+        // Whoever asked goes away once it has begun.
+        tokio::select! {
+            biased;
+            _ = in_place(&Machine, &places, work) => panic!("it waits"),
+            begins = begins => begins.unwrap(),
+        }
+        assert_eq!(places.available_permits(), 0);
+        go.send(()).unwrap();
+        assert_eq!(in_place(&Machine, &places, || 1).await, Some(1));
+    }
 }

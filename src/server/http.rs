@@ -13,6 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::context::Context;
 use super::documents::Documents;
@@ -35,6 +36,8 @@ pub(super) struct App {
     pub(super) context: Arc<Context>,
     pub(super) documents: Arc<Documents>,
     pub(super) origins: Arc<OriginRule>,
+    /// For requests for all of a document.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// All routes.

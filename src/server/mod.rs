@@ -157,7 +157,9 @@ async fn serve(
     context.hooks = hooks;
     let context = Arc::new(context);
     let documents = Documents::new(Arc::clone(&context));
-    let app = App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins) };
+    let turns = Arc::new(Semaphore::new(context.config.document_requests_max));
+    let app =
+        App { context: Arc::clone(&context), documents: Arc::clone(&documents), origins: Arc::new(origins), turns };
     let accepting = accept::accept(listener, http::router(app), Arc::clone(&context), Arc::clone(&connections));
     let accepting = tokio::spawn(accepting);
     info!(%address, "serving");

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use collab_engine::server::Config;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::io::AsyncReadExt;
+use tokio::time::{sleep, timeout};
 
-use crate::scene::{Scene, attack, attack_with_files};
-use crate::wire::{FIN, Heard, PING, PONG, UPGRADE, Wire, frame, hello, status};
+use crate::scene::{PATIENCE, Scene, attack, attack_with_files};
+use crate::wire::{FIN, Heard, PING, PONG, UPGRADE, Wire, frame, hello, insert, op, status};
 
 /// Small deadlines, so that the tests need not wait for the usual ones.
 pub(crate) fn impatient(config: &mut Config) {
@@ -42,6 +43,48 @@ fn headers_that_are_too_big_or_too_many_are_refused() {
             assert!([None, Some(431), Some(414), Some(400)].contains(&status), "{status:?} for {head:.60}");
         }
         scene.innocents_work().await;
+    });
+}
+
+/// The answers are larger than what the sockets hold, and who asks for them takes nothing of them.
+#[test]
+fn large_answers_that_nobody_reads_take_bounded_memory() {
+    let configure = |config: &mut Config| {
+        impatient(config);
+        // Who takes nothing is cut off after that and the time for a head.
+        config.timeouts.http_connection = Duration::from_millis(200);
+        config.document_requests_max = 2;
+    };
+    attack(96, configure, async |scene| {
+        let (doc, name) = ("large", "large-0123456789abcdef");
+        let mut wire = Wire::joined_to(scene.address, doc, name).await;
+        let text = "x".repeat(200_000);
+        for number in 1..=20 {
+            wire.say(&op(doc, name, number, &insert(name, number * 200_000, &text))).await;
+            wire.until("op_echo").await;
+        }
+        scene.legal(doc, name, 20);
+        let mut deaf = Vec::new();
+        for index in 0..60 {
+            let mut wire = Wire::narrow(scene.address).await;
+            let kind = ["text", "export"][index % 2];
+            let path = format!("/api/v1/documents/{doc}/{kind}");
+            wire.send(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", scene.address).as_bytes()).await;
+            deaf.push(wire);
+        }
+        // Behind all of them comes somebody who reads. Whose turn does not come while the connection may last, asks again.
+        let answered = async {
+            let mut answer = Vec::new();
+            while answer.len() < 4_000_000 {
+                answer.clear();
+                let mut wire = Wire::connect(scene.address).await;
+                wire.upgrade(&format!("/api/v1/documents/{doc}/text"), "connection: close\r\n").await;
+                let _ = wire.stream.read_to_end(&mut answer).await;
+            }
+        };
+        timeout(PATIENCE, answered).await.expect("an answer");
+        scene.innocents_work().await;
+        drop(deaf);
     });
 }
 

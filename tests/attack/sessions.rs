@@ -5,7 +5,6 @@ use std::time::Duration;
 use collab_engine::server::Config;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::scene::{DOC, PATIENCE, attack};
@@ -274,9 +273,7 @@ async fn answered(wire: &mut Wire, name: &str, number: u64) {
 
 /// A session whose kernel holds little for it.
 async fn narrow(scene: &crate::scene::Scene, client: &str) -> Wire {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut wire = Wire::over(socket.connect(scene.address).await.unwrap(), scene.address);
+    let mut wire = Wire::narrow(scene.address).await;
     assert_eq!(wire.upgrade("/ws", crate::wire::UPGRADE).await, Some(101));
     wire.say(&hello(DOC, client, 1)).await;
     wire

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::scene::{DOC, PATIENCE};
@@ -66,6 +66,13 @@ impl Wire {
     /// A TCP connection, and nothing said on it.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap(), address)
+    }
+
+    /// One that takes little: 4 KiB wait to be read.
+    pub(crate) async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self::over(socket.connect(address).await.unwrap(), address)
     }
 
     pub(crate) fn over(stream: TcpStream, address: SocketAddr) -> Self {

@@ -1,14 +1,20 @@
 //! A read-only view of the stored documents. Asking for one never creates it, and does not load it either.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use serde::Deserialize;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
 use tracing::error;
 
 use super::{App, error};
@@ -17,9 +23,13 @@ use crate::operator::archive::document_lines;
 use crate::server::error::LoadError;
 use crate::server::link::{Command, Description};
 use crate::server::load::{self, Restored};
+use crate::storage::Store;
 
 /// Most documents in one answer.
 const LIMIT_MAX: usize = 1000;
+
+/// How much of an answer the connection is given at a time. The rest stays here, and with it the request's turn.
+const PIECE_BYTES: usize = 64 << 10;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -64,9 +74,9 @@ async fn document(State(app): State<App>, Path(id): Path<String>) -> Response {
     let live = ask(&app, &doc, Command::Describe).await;
     let (description, is_live) = match live {
         Some(description) => (description, true),
-        None => match stored(&app, &doc).await {
-            Ok(restored) => (describe(&restored), false),
-            Err(error) => return unavailable(&error),
+        None => match stored(&app, &doc, turn(&app).await, |restored| describe(&restored)).await {
+            Ok((description, _)) => (description, false),
+            Err(refusal) => return refusal,
         },
     };
     if description.head == ServerSeq(0) {
@@ -90,33 +100,67 @@ fn description_json(doc: &DocId, description: &Description, is_live: bool) -> Va
     })
 }
 
+/// The text of a document.
+#[derive(Debug, Serialize)]
+struct Text<'a> {
+    doc_id: &'a DocId,
+    server_seq: ServerSeq,
+    text: String,
+}
+
 async fn text(State(app): State<App>, Path(id): Path<String>) -> Response {
     let Some(doc) = DocId::parse(&id) else { return invalid_id() };
-    let (server_seq, text) = match ask(&app, &doc, Command::Text).await {
-        Some(text) => text,
-        None => match stored(&app, &doc).await {
-            Ok(Restored { content, .. }) => (content.head, content.document.text()),
-            Err(error) => return unavailable(&error),
-        },
+    let Some(turn) = turn(&app).await else { return overloaded() };
+    let ((server_seq, text), turn) = match ask(&app, &doc, Command::Text).await {
+        Some(text) => (text, turn),
+        None => {
+            let text = |Restored { content, .. }: Restored| (content.head, content.document.text());
+            match stored(&app, &doc, Some(turn), text).await {
+                Ok(read) => read,
+                Err(refusal) => return refusal,
+            }
+        }
     };
     if server_seq == ServerSeq(0) {
         return unknown();
     }
-    Json(json!({ "doc_id": doc, "server_seq": server_seq, "text": text })).into_response()
+    match serde_json::to_vec(&Text { doc_id: &doc, server_seq, text }) {
+        Ok(json) => in_pieces("application/json", json.into(), turn),
+        Err(error) => unavailable(&error),
+    }
 }
 
 /// The document as lines of an archive, with all that is durable at this moment.
 async fn export(State(app): State<App>, Path(id): Path<String>) -> Response {
     let Some(doc) = DocId::parse(&id) else { return invalid_id() };
+    let name = doc.clone();
+    let lines = move |Restored { content, .. }: Restored| {
+        (content.head > ServerSeq(0)).then(|| document_lines(&name, &content))
+    };
     // From the store, also if it is in memory: a document that people type in is not held up.
-    match stored(&app, &doc).await {
-        Ok(restored) if restored.content.head == ServerSeq(0) => unknown(),
-        Ok(Restored { content, .. }) => match app.context.blocking(move || document_lines(&doc, &content)).await {
-            Ok(lines) => ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response(),
-            Err(error) => unavailable(&error),
-        },
-        Err(error) => unavailable(&error),
+    match stored(&app, &doc, turn(&app).await, lines).await {
+        Ok((Some(lines), turn)) => in_pieces("application/x-ndjson", lines.into(), turn),
+        Ok((None, _)) => unknown(),
+        Err(refusal) => refusal,
     }
+}
+
+/// Waits for one of the turns of those who ask for all of a document: whoever holds one may have the server hold that
+/// document once or twice more, and its answer until the last of it is taken.
+async fn turn(app: &App) -> Option<OwnedSemaphorePermit> {
+    let patience = app.context.config.timeouts.load;
+    timeout(patience, Arc::clone(&app.turns).acquire_owned()).await.ok()?.ok()
+}
+
+/// An answer that keeps its turn until the connection has taken it.
+fn in_pieces(content_type: &'static str, answer: Bytes, turn: OwnedSemaphorePermit) -> Response {
+    let length = HeaderValue::from(answer.len());
+    let pieces = stream::unfold((answer, turn), async |(mut rest, turn)| {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then(|| (Ok::<_, Infallible>(piece), (rest, turn)))
+    });
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type)), (header::CONTENT_LENGTH, length)];
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
 /// Asks a document that is in memory.
@@ -127,12 +171,23 @@ async fn ask<T>(app: &App, doc: &DocId, question: impl FnOnce(oneshot::Sender<T>
     answer.await.ok()
 }
 
-/// Reads a document that is not in memory.
-async fn stored(app: &App, doc: &DocId) -> Result<Restored, LoadError> {
+/// Reads a document from the store, and makes of it what is asked for. The turn ends with the reading, even if nobody waits
+/// for that any more.
+async fn stored<T: Send + 'static>(
+    app: &App,
+    doc: &DocId,
+    turn: Option<OwnedSemaphorePermit>,
+    then: impl FnOnce(Restored) -> T + Send + 'static,
+) -> Result<(T, OwnedSemaphorePermit), Response> {
+    let turn = turn.ok_or_else(overloaded)?;
     let (name, limits) = (doc.clone(), app.context.limits.clone());
     let policy = app.context.config.snapshots.clone();
-    let read = app.context.read(move |store| load::load(store, &name, &limits, &policy)).await;
-    read.unwrap_or_else(|| Err(LoadError::CutShort { doc: doc.clone() }))
+    let read = move |store: &dyn Store| (load::load(store, &name, &limits, &policy).map(then), turn);
+    match app.context.read(read).await {
+        Some((Ok(made), turn)) => Ok((made, turn)),
+        Some((Err(error), _)) => Err(unavailable(&error)),
+        None => Err(unavailable(&LoadError::CutShort { doc: doc.clone() })),
+    }
 }
 
 fn describe(restored: &Restored) -> Description {
@@ -141,6 +196,12 @@ fn describe(restored: &Restored) -> Description {
 
 fn unknown() -> Response {
     error(StatusCode::NOT_FOUND, "unknown_document", "there is no document of this name")
+}
+
+fn overloaded() -> Response {
+    let text = "as many requests for documents as may be are being answered";
+    let refusal = error(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text);
+    ([(header::RETRY_AFTER, HeaderValue::from_static("5"))], refusal).into_response()
 }
 
 fn invalid_id() -> Response {

@@ -12,25 +12,53 @@ use collab_engine::oplog::{Entry, EntryFields, Stamp, encode_record};
 use collab_engine::protocol::message::MessageId;
 use collab_engine::storage::{Append, Appended, Loaded, MemoryStore, Record, Store, StoreError};
 
-/// A store in memory whose syncs and recoveries do as the test says.
+/// Where a call of the store waits while the test says so.
 #[derive(Default)]
-pub(crate) struct Troubled {
-    memory: MemoryStore,
+struct Gate {
     is_held: Mutex<bool>,
     released: Condvar,
     is_waiting: AtomicBool,
+}
+
+impl Gate {
+    fn hold(&self, is_held: bool) {
+        *self.is_held.lock().unwrap() = is_held;
+        self.released.notify_all();
+    }
+
+    fn pass(&self) {
+        self.is_waiting.store(true, Ordering::SeqCst);
+        drop(self.released.wait_while(self.is_held.lock().unwrap(), |is_held| *is_held).unwrap());
+        self.is_waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A store in memory whose loads, syncs and recoveries do as the test says.
+#[derive(Default)]
+pub(crate) struct Troubled {
+    memory: MemoryStore,
+    loads: Gate,
+    syncs: Gate,
     cannot_recover: AtomicBool,
 }
 
 impl Troubled {
     pub(crate) fn hold(&self, is_held: bool) {
-        *self.is_held.lock().unwrap() = is_held;
-        self.released.notify_all();
+        self.syncs.hold(is_held);
+    }
+
+    pub(crate) fn hold_loads(&self, is_held: bool) {
+        self.loads.hold(is_held);
+    }
+
+    pub(crate) fn is_loading(&self) -> bool {
+        self.loads.is_waiting.load(Ordering::SeqCst)
     }
 }
 
 impl Store for Troubled {
     fn load(&self, doc: &DocId) -> Result<Loaded, StoreError> {
+        self.loads.pass();
         self.memory.load(doc)
     }
 
@@ -39,9 +67,7 @@ impl Store for Troubled {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.is_waiting.store(true, Ordering::SeqCst);
-        drop(self.released.wait_while(self.is_held.lock().unwrap(), |is_held| *is_held).unwrap());
-        self.is_waiting.store(false, Ordering::SeqCst);
+        self.syncs.pass();
         self.memory.sync()
     }
 
@@ -75,7 +101,7 @@ async fn nothing_is_said_before_it_is_durable() {
     let mut old = v1::join(&server, "client-1").await;
     store.hold(true);
     a.send(v2::insert("A", 1, 1, "x")).await;
-    until("the sync", || async { store.is_waiting.load(Ordering::SeqCst).then_some(()) }).await;
+    until("the sync", || async { store.syncs.is_waiting.load(Ordering::SeqCst).then_some(()) }).await;
 
     // Everything that depends on the operation: echo, resubmission, barrier, refusal, greeting, text.
     a.send(v2::insert("A", 1, 1, "x")).await;

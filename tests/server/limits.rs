@@ -1,6 +1,7 @@
 //! Rates, and what one address may do: who is over them waits or is told so, and nobody else notices.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use serde_json::json;
@@ -232,4 +233,39 @@ async fn the_queues_of_all_documents_together_are_bounded() {
     assert_eq!(b.receive().await["server_seq"], 30_000);
     server.until("/metrics", |metrics| metrics.contains("collab_queued_bytes 0\n")).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_for_whole_documents_are_answered_a_few_at_a_time() {
+    let mut config = config();
+    config.document_requests_max = 1;
+    config.timeouts.load = Duration::from_millis(200);
+    let store = Arc::new(Troubled::default());
+    let server = Server::start(config, store.clone()).await;
+    store.hold_loads(true);
+    // It is answered as soon as the store is.
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(request(&server, "/api/v1/documents/a/export", "close").as_bytes()).await.unwrap();
+    until("the load", async || store.is_loading().then_some(())).await;
+    for kind in ["export", "text", ""] {
+        let path = format!("/api/v1/documents/a/{kind}");
+        let refused = answer(&server, path.trim_end_matches('/')).await;
+        assert_eq!(status(&refused), 503, "{refused}");
+        assert!(refused.contains("retry-after: 5\r\n") && refused.contains("\"overloaded\""), "{refused}");
+    }
+    // Whoever goes away does not take back the work that is under way for it.
+    drop(first);
+    server.until("/metrics", |metrics| metrics.contains("collab_connections 1\n")).await;
+    assert_eq!(status(&answer(&server, "/api/v1/documents/a/text").await), 503);
+    store.hold_loads(false);
+    assert_eq!(status(&answer(&server, "/api/v1/documents/a/text").await), 404);
+}
+
+/// The whole answer to a request.
+async fn answer(server: &Server, path: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request(server, path, "close").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    answer
 }

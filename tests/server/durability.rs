@@ -33,6 +33,14 @@ impl Gate {
     }
 }
 
+struct Release<'a>(&'a Gate);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.hold(false);
+    }
+}
+
 /// A store in memory whose loads, syncs and recoveries do as the test says.
 #[derive(Default)]
 pub(crate) struct Troubled {
@@ -47,8 +55,10 @@ impl Troubled {
         self.syncs.hold(is_held);
     }
 
-    pub(crate) fn hold_loads(&self, is_held: bool) {
-        self.loads.hold(is_held);
+    /// Holds all loads for as long as what it answers lives: also no longer than a test that fails.
+    pub(crate) fn hold_loads(&self) -> impl Drop {
+        self.loads.hold(true);
+        Release(&self.loads)
     }
 
     pub(crate) fn is_loading(&self) -> bool {

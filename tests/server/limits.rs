@@ -242,7 +242,7 @@ async fn requests_for_whole_documents_are_answered_a_few_at_a_time() {
     config.timeouts.load = Duration::from_millis(200);
     let store = Arc::new(Troubled::default());
     let server = Server::start(config, store.clone()).await;
-    store.hold_loads(true);
+    let held = store.hold_loads();
     // It is answered as soon as the store is.
     let mut first = TcpStream::connect(server.address).await.unwrap();
     first.write_all(request(&server, "/api/v1/documents/a/export", "close").as_bytes()).await.unwrap();
@@ -257,7 +257,7 @@ async fn requests_for_whole_documents_are_answered_a_few_at_a_time() {
     drop(first);
     server.until("/metrics", |metrics| metrics.contains("collab_connections 1\n")).await;
     assert_eq!(status(&answer(&server, "/api/v1/documents/a/text").await), 503);
-    store.hold_loads(false);
+    drop(held);
     assert_eq!(status(&answer(&server, "/api/v1/documents/a/text").await), 404);
 }
 

@@ -69,20 +69,16 @@ async fn documents(State(app): State<App>, page: Result<Query<Page>, QueryReject
     }
 }
 
-async fn document(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let Some(doc) = DocId::parse(&id) else { return invalid_id() };
-    let live = ask(&app, &doc, Command::Describe).await;
-    let (description, is_live) = match live {
+async fn document(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Response> {
+    let doc = DocId::parse(&id).ok_or_else(invalid_id)?;
+    let (description, is_live) = match ask(&app, &doc, Command::Describe).await {
         Some(description) => (description, true),
-        None => match stored(&app, &doc, turn(&app).await, |restored| describe(&restored)).await {
-            Ok((description, _)) => (description, false),
-            Err(refusal) => return refusal,
-        },
+        None => (stored(&app, &doc, turn(&app).await?, |restored| describe(&restored)).await?.0, false),
     };
     if description.head == ServerSeq(0) {
-        return unknown();
+        return Err(unknown());
     }
-    Json(description_json(&doc, &description, is_live)).into_response()
+    Ok(Json(description_json(&doc, &description, is_live)).into_response())
 }
 
 fn description_json(doc: &DocId, description: &Description, is_live: bool) -> Value {
@@ -108,48 +104,39 @@ struct Text<'a> {
     text: String,
 }
 
-async fn text(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let Some(doc) = DocId::parse(&id) else { return invalid_id() };
-    let Some(turn) = turn(&app).await else { return overloaded() };
+async fn text(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Response> {
+    let doc = DocId::parse(&id).ok_or_else(invalid_id)?;
+    let turn = turn(&app).await?;
     let ((server_seq, text), turn) = match ask(&app, &doc, Command::Text).await {
         Some(text) => (text, turn),
-        None => {
-            let text = |Restored { content, .. }: Restored| (content.head, content.document.text());
-            match stored(&app, &doc, Some(turn), text).await {
-                Ok(read) => read,
-                Err(refusal) => return refusal,
-            }
-        }
+        None => stored(&app, &doc, turn, |restored| (restored.content.head, restored.content.document.text())).await?,
     };
     if server_seq == ServerSeq(0) {
-        return unknown();
+        return Err(unknown());
     }
-    match serde_json::to_vec(&Text { doc_id: &doc, server_seq, text }) {
-        Ok(json) => in_pieces("application/json", json.into(), turn),
-        Err(error) => unavailable(&error),
-    }
+    let json = serde_json::to_vec(&Text { doc_id: &doc, server_seq, text }).map_err(|error| unavailable(&error))?;
+    Ok(in_pieces("application/json", json.into(), turn))
 }
 
 /// The document as lines of an archive, with all that is durable at this moment.
-async fn export(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let Some(doc) = DocId::parse(&id) else { return invalid_id() };
+async fn export(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Response> {
+    let doc = DocId::parse(&id).ok_or_else(invalid_id)?;
     let name = doc.clone();
     let lines = move |Restored { content, .. }: Restored| {
         (content.head > ServerSeq(0)).then(|| document_lines(&name, &content))
     };
     // From the store, also if it is in memory: a document that people type in is not held up.
-    match stored(&app, &doc, turn(&app).await, lines).await {
-        Ok((Some(lines), turn)) => in_pieces("application/x-ndjson", lines.into(), turn),
-        Ok((None, _)) => unknown(),
-        Err(refusal) => refusal,
-    }
+    let (lines, turn) = stored(&app, &doc, turn(&app).await?, lines).await?;
+    let lines = lines.ok_or_else(unknown)?;
+    Ok(in_pieces("application/x-ndjson", lines.into(), turn))
 }
 
 /// Waits for one of the turns of those who ask for all of a document: whoever holds one may have the server hold that
 /// document once or twice more, and its answer until the last of it is taken.
-async fn turn(app: &App) -> Option<OwnedSemaphorePermit> {
+async fn turn(app: &App) -> Result<OwnedSemaphorePermit, Response> {
     let patience = app.context.config.timeouts.load;
-    timeout(patience, Arc::clone(&app.turns).acquire_owned()).await.ok()?.ok()
+    let turn = timeout(patience, Arc::clone(&app.turns).acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(overloaded)
 }
 
 /// An answer that keeps its turn until the connection has taken it.
@@ -176,10 +163,9 @@ async fn ask<T>(app: &App, doc: &DocId, question: impl FnOnce(oneshot::Sender<T>
 async fn stored<T: Send + 'static>(
     app: &App,
     doc: &DocId,
-    turn: Option<OwnedSemaphorePermit>,
+    turn: OwnedSemaphorePermit,
     then: impl FnOnce(Restored) -> T + Send + 'static,
 ) -> Result<(T, OwnedSemaphorePermit), Response> {
-    let turn = turn.ok_or_else(overloaded)?;
     let (name, limits) = (doc.clone(), app.context.limits.clone());
     let policy = app.context.config.snapshots.clone();
     let read = move |store: &dyn Store| (load::load(store, &name, &limits, &policy).map(then), turn);

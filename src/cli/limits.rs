@@ -60,6 +60,10 @@ struct CountArgs {
     #[arg(long, env = "COLLAB_QUEUE_BYTES_MAX", value_name = "BYTES", default_value_t = 256 << 20)]
     queue_bytes_max: usize,
 
+    /// Most bytes of documents' states that are held for those who join; over it, who holds the oldest is cut off
+    #[arg(long, env = "COLLAB_STATE_BYTES_MAX", value_name = "BYTES", default_value_t = 256 << 20)]
+    state_bytes_max: usize,
+
     /// Most bytes of a connection before its hello is read
     #[arg(long, env = "COLLAB_HELLO_BYTES_MAX", value_name = "BYTES", default_value_t = 16 << 10)]
     hello_bytes_max: usize,
@@ -159,6 +163,7 @@ impl LimitArgs {
         config.document_requests_max = counts.document_requests_max;
         config.document_queue_bytes_max = counts.document_queue_bytes_max;
         config.queue_bytes_max = counts.queue_bytes_max;
+        config.state_bytes_max = counts.state_bytes_max;
         config.hello_bytes_max = counts.hello_bytes_max;
         config.addresses.connections_max = addresses.connections_per_address_max;
         config.addresses.connections_per_second_max = addresses.connections_per_address_per_second_max;

@@ -32,6 +32,8 @@ pub struct Config {
     pub document_queue_bytes_max: usize,
     /// Most bytes of the same in all documents together.
     pub queue_bytes_max: usize,
+    /// Most bytes of states that are held for those who join; over it, who holds the oldest one is cut off.
+    pub state_bytes_max: usize,
     /// Most bytes of a connection before its `hello` is read. Room for a token, not for an operation.
     pub hello_bytes_max: usize,
     /// How the log is replaced by snapshots.
@@ -103,6 +105,7 @@ impl Default for Config {
             document_requests_max: 4,
             document_queue_bytes_max: 8 << 20,
             queue_bytes_max: 256 << 20,
+            state_bytes_max: 256 << 20,
             hello_bytes_max: 16 << 10,
             snapshots: SnapshotPolicy::default(),
             timeouts: Timeouts::default(),

@@ -10,6 +10,7 @@ use super::config::Config;
 use super::control::Hooks;
 use super::host::{Host, blocking, in_place};
 use super::metrics::Metrics;
+use super::states::HeldStates;
 use super::trace::{Event, Observer};
 use crate::id::{SessionId, Term};
 use crate::protocol::limits::Limits;
@@ -43,6 +44,7 @@ pub(super) struct Context {
     pub(super) hooks: Hooks,
     /// Free bytes of the queues of all documents together.
     pub(super) queue_bytes: Arc<Semaphore>,
+    pub(super) states: Arc<HeldStates>,
     reads: Arc<Semaphore>,
     sessions: AtomicU64,
     instances: AtomicU64,
@@ -63,6 +65,7 @@ impl Context {
     ) -> Self {
         let limits = Arc::new(config.limits.clone());
         let queue_bytes = Arc::new(Semaphore::new(config.queue_bytes_max));
+        let states = Arc::new(HeldStates::new(config.state_bytes_max));
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let (sessions, instances) = Default::default();
         Self {
@@ -75,6 +78,7 @@ impl Context {
             health,
             stage,
             queue_bytes,
+            states,
             reads,
             sessions,
             instances,

@@ -7,9 +7,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::ws::Utf8Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::states::StateFrames;
 use crate::content::Content;
 use crate::id::{ServerSeq, SessionId, Term};
 use crate::protocol::feed::Plan;
@@ -56,16 +56,6 @@ pub(super) struct Shares {
     pub(super) _of_document: OwnedSemaphorePermit,
     /// Among those of all documents.
     pub(super) _of_server: OwnedSemaphorePermit,
-}
-
-/// The state as frames, as soon as they are encoded.
-pub(super) type StateFrames = watch::Receiver<Option<Arc<ResyncFrames>>>;
-
-/// A `resync`, encoded once for everybody who needs it.
-#[derive(Debug)]
-pub(super) struct ResyncFrames {
-    pub(super) at: ServerSeq,
-    pub(super) frames: Vec<Utf8Bytes>,
 }
 
 /// What is known of a document.

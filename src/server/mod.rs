@@ -38,6 +38,7 @@ mod registry;
 mod ring;
 mod session;
 mod socket;
+mod states;
 pub mod trace;
 mod wire;
 

@@ -261,7 +261,10 @@ fn what_was_broken_off_and_sent_again_is_in_the_log_once() {
 /// The own message must be answered, with an `ack` or an echo.
 async fn answered(wire: &mut Wire, name: &str, number: u64) {
     loop {
-        let Heard::Text(text) = wire.heard().await else { panic!("no answer to {number}") };
+        let text = match wire.heard().await {
+            Heard::Text(text) => text,
+            other => panic!("no answer to {number}, but {other:?}"),
+        };
         let message: Value = serde_json::from_str(&text).unwrap();
         let is_own = message["client_msg_id"] == json!(number);
         let is_echo = message["type"] == "op_echo" && message["origin_client_id"] == name;
@@ -351,5 +354,46 @@ fn half_open_connections_are_noticed() {
         wire.send(&frame(FIN | TEXT, b"{\"type\":")[..9]).await;
         tokio::io::AsyncWriteExt::shutdown(&mut wire.stream).await.unwrap();
         assert_eq!(wire.end().await, Heard::End);
+    });
+}
+
+/// Each joins behind more writing than the ring holds, and so needs a state of its own; nobody takes more of it than the
+/// sockets do.
+#[test]
+fn states_that_nobody_takes_take_bounded_memory() {
+    let configure = |config: &mut Config| {
+        config.limits.ring_entries_max = 16;
+        config.state_bytes_max = 10 << 20;
+    };
+    attack(96, configure, async |scene| {
+        let (doc, name) = ("large", "large-0123456789abcdef");
+        let mut wire = Wire::joined_to(scene.address, doc, name).await;
+        let text = "x".repeat(200_000);
+        for number in 1..=20 {
+            wire.say(&op(doc, name, number, &insert(name, number * 200_000, &text))).await;
+            answered(&mut wire, name, number).await;
+        }
+        let (mut number, mut deaf) = (20, Vec::new());
+        for index in 0..40 {
+            let mut slow = Wire::narrow(scene.address).await;
+            assert_eq!(slow.upgrade("/ws", crate::wire::UPGRADE).await, Some(101));
+            slow.say(&hello(doc, &format!("deaf-{index}-0123456789abcdef"), 1)).await;
+            slow.until("hello_ack").await;
+            deaf.push(slow);
+            for _ in 0..20 {
+                number += 1;
+                wire.say(&op(doc, name, number, &insert(name, 4_300_000 + number, "x"))).await;
+                answered(&mut wire, name, number).await;
+            }
+        }
+        scene.legal(doc, name, number);
+        // Who takes it gets it.
+        let mut reader = Wire::upgraded(scene.address).await;
+        reader.say(&hello(doc, "reads-0123456789abcdef", 1)).await;
+        while let part = reader.until("resync").await
+            && part["part"] != part["parts"]
+        {}
+        scene.innocents_work().await;
+        drop(deaf);
     });
 }

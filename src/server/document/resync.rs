@@ -12,8 +12,8 @@ use crate::protocol::feed::Found;
 use crate::protocol::message::{ServerMessage, Version};
 use crate::protocol::server::ServerState;
 use crate::server::context::Context;
-use crate::server::link::{ResyncFrames, StateFrames};
 use crate::server::ring::SharedRing;
+use crate::server::states::StateFrames;
 use crate::server::trace::Event;
 
 /// How long an encoded state is kept for the next one who needs it. After a restart everybody does, at once.
@@ -62,7 +62,8 @@ impl States {
             Version::V1 => &mut self.v1,
             Version::V2 => &mut self.v2,
         };
-        slot.take_if(|_| lasts.is_zero());
+        let is_revoked = |kept: &Kept| kept.frames.borrow().as_ref().is_some_and(|state| state.is_revoked());
+        slot.take_if(|kept| lasts.is_zero() || is_revoked(kept));
         let fits = |kept: &Kept| match version {
             Version::V1 => kept.at == head,
             Version::V2 => kept.at >= cursor && !matches!(ring.lock().after(kept.at), Found::Fallen),
@@ -77,7 +78,7 @@ impl States {
     }
 }
 
-/// Copies the document and encodes its state it on a thread of its own.
+/// Copies the document and encodes its state on a thread of its own.
 fn encode(state: &ServerState, version: Version, context: &Context) -> StateFrames {
     let (sender, receiver) = watch::channel(None);
     let bytes_max = context.limits.message_bytes_max as usize;
@@ -97,9 +98,10 @@ fn encode(state: &ServerState, version: Version, context: &Context) -> StateFram
             })
         }
     };
+    let states = Arc::clone(&context.states);
     context.host.block(Box::new(move || {
         let frames = write().into_iter().map(Into::into).collect();
-        sender.send_replace(Some(Arc::new(ResyncFrames { at, frames })));
+        sender.send_replace(Some(states.admit(at, frames)));
     }));
     receiver
 }

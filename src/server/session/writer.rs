@@ -277,7 +277,15 @@ impl Writer {
         };
         let Some(state) = encoded else { return Err(End::Close(Reject::DocumentStopped.close())) };
         let said = Said::State(state.at);
-        self.write(state.frames.iter().map(|frame| (said, frame.clone())).collect()).await?;
+        let frames = state.frames.iter().map(|frame| (said, frame.clone())).collect();
+        tokio::select! {
+            biased;
+            written = self.write(frames) => written?,
+            () = state.revoked() => {
+                debug!(session = self.session.0, doc = %self.doc, "the state is taken too slowly");
+                return Err(End::Gone);
+            }
+        }
         self.voice.with_feed(|feed| feed.resynced(state.at));
         Ok(())
     }

@@ -131,7 +131,8 @@ impl<'a> Session<'a> {
         }
         let status = self.child.wait().map_err(|error| format!("{}: {error}", self.target))?;
         let inputs: Vec<PathBuf> = self.said.iter().filter_map(|line| artifact(line)).collect();
-        if !is_stopping && inputs.is_empty() {
+        // Whoever interrupts the target itself wants its run noted, only shorter.
+        if !is_stopping && !was_interrupted(&self.said) && inputs.is_empty() {
             let end = self.said.split_off(self.said.len().saturating_sub(20)).join("\n");
             return Err(format!("{} ended with {status}, and names no input:\n{end}", self.target));
         }
@@ -202,6 +203,11 @@ impl Stats {
         }
         self.has_begun |= *kind == "INITED";
     }
+}
+
+/// Whether it ended because it was asked to.
+fn was_interrupted(said: &[String]) -> bool {
+    said.iter().any(|line| line.contains("libFuzzer: run interrupted"))
 }
 
 /// The input that a line says was written.
@@ -279,6 +285,12 @@ mod tests {
         let line = "artifact_prefix='fuzz/artifacts/world/'; Test unit written to fuzz/artifacts/world/crash-0a";
         assert_eq!(artifact(line), Some(PathBuf::from("fuzz/artifacts/world/crash-0a")));
         assert_eq!(artifact("SUMMARY: libFuzzer: deadly signal"), None);
+    }
+
+    #[test]
+    fn an_end_that_was_asked_for_is_told_from_others() {
+        assert!(was_interrupted(&["==7== libFuzzer: run interrupted; exiting".to_owned()]));
+        assert!(!was_interrupted(&["==7== ERROR: libFuzzer: deadly signal".to_owned()]));
     }
 
     #[test]

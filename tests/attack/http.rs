@@ -8,7 +8,8 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use crate::scene::{PATIENCE, Scene, attack, attack_with_files};
-use crate::wire::{FIN, Heard, PING, PONG, UPGRADE, Wire, frame, hello, insert, op, status};
+use crate::sessions::write_much;
+use crate::wire::{FIN, Heard, PING, PONG, UPGRADE, Wire, frame, hello, status};
 
 /// Small deadlines, so that the tests need not wait for the usual ones.
 pub(crate) fn impatient(config: &mut Config) {
@@ -56,14 +57,8 @@ fn large_answers_that_nobody_reads_take_bounded_memory() {
         config.document_requests_max = 2;
     };
     attack(96, configure, async |scene| {
-        let (doc, name) = ("large", "large-0123456789abcdef");
-        let mut wire = Wire::joined_to(scene.address, doc, name).await;
-        let text = "x".repeat(200_000);
-        for number in 1..=20 {
-            wire.say(&op(doc, name, number, &insert(name, number * 200_000, &text))).await;
-            wire.until("op_echo").await;
-        }
-        scene.legal(doc, name, 20);
+        let doc = "large";
+        write_much(scene, doc, "large-0123456789abcdef").await;
         let mut deaf = Vec::new();
         for index in 0..60 {
             let mut wire = Wire::narrow(scene.address).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::scene::{DOC, PATIENCE, attack};
+use crate::scene::{DOC, PATIENCE, Scene, attack};
 use crate::wire::{FIN, Heard, TEXT, Wire, frame, hello, insert, op};
 
 const ATTACKER: &str = "attacker-0123456789";
@@ -275,11 +275,23 @@ async fn answered(wire: &mut Wire, name: &str, number: u64) {
 }
 
 /// A session whose kernel holds little for it.
-async fn narrow(scene: &crate::scene::Scene, client: &str) -> Wire {
+async fn narrow(scene: &Scene, doc: &str, client: &str) -> Wire {
     let mut wire = Wire::narrow(scene.address).await;
     assert_eq!(wire.upgrade("/ws", crate::wire::UPGRADE).await, Some(101));
-    wire.say(&hello(DOC, client, 1)).await;
+    wire.say(&hello(doc, client, 1)).await;
     wire
+}
+
+/// Writes a document of 4 MB; the session that did, and how many messages that took.
+pub(crate) async fn write_much(scene: &mut Scene, doc: &str, name: &str) -> (Wire, u64) {
+    let mut wire = Wire::joined_to(scene.address, doc, name).await;
+    let text = "x".repeat(200_000);
+    for number in 1..=20 {
+        wire.say(&op(doc, name, number, &insert(name, number * 200_000, &text))).await;
+        answered(&mut wire, name, number).await;
+    }
+    scene.legal(doc, name, 20);
+    (wire, 20)
 }
 
 #[test]
@@ -292,7 +304,7 @@ fn who_does_not_read_is_let_go_while_others_write_much() {
     attack(64, configure, async |scene| {
         let mut deaf = Vec::new();
         for index in 0..20 {
-            deaf.push(narrow(scene, &format!("deaf-{index}-0123456789abcdef")).await);
+            deaf.push(narrow(scene, DOC, &format!("deaf-{index}-0123456789abcdef")).await);
         }
         let name = "writes-0123456789";
         let mut wire = Wire::joined(scene.address, name).await;
@@ -367,17 +379,10 @@ fn states_that_nobody_takes_take_bounded_memory() {
     };
     attack(96, configure, async |scene| {
         let (doc, name) = ("large", "large-0123456789abcdef");
-        let mut wire = Wire::joined_to(scene.address, doc, name).await;
-        let text = "x".repeat(200_000);
-        for number in 1..=20 {
-            wire.say(&op(doc, name, number, &insert(name, number * 200_000, &text))).await;
-            answered(&mut wire, name, number).await;
-        }
-        let (mut number, mut deaf) = (20, Vec::new());
+        let (mut wire, before) = write_much(scene, doc, name).await;
+        let (mut number, mut deaf) = (before, Vec::new());
         for index in 0..40 {
-            let mut slow = Wire::narrow(scene.address).await;
-            assert_eq!(slow.upgrade("/ws", crate::wire::UPGRADE).await, Some(101));
-            slow.say(&hello(doc, &format!("deaf-{index}-0123456789abcdef"), 1)).await;
+            let mut slow = narrow(scene, doc, &format!("deaf-{index}-0123456789abcdef")).await;
             slow.until("hello_ack").await;
             deaf.push(slow);
             for _ in 0..20 {
@@ -386,7 +391,7 @@ fn states_that_nobody_takes_take_bounded_memory() {
                 answered(&mut wire, name, number).await;
             }
         }
-        scene.legal(doc, name, number);
+        scene.legal(doc, name, number - before);
         // Who takes it gets it.
         let mut reader = Wire::upgraded(scene.address).await;
         reader.say(&hello(doc, "reads-0123456789abcdef", 1)).await;

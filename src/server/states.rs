@@ -54,7 +54,7 @@ impl HeldStates {
         let state = Arc::new(ResyncFrames { at, frames, bytes, is_revoked: watch::Sender::new(false) });
         // Nothing panics in between.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|state| state.upgrade().is_some_and(|state| !state.is_revoked()));
+        held.retain(|state| state.strong_count() > 0);
         let mut all = bytes + held.iter().filter_map(Weak::upgrade).map(|state| state.bytes).sum::<usize>();
         while all > self.bytes_max
             && let Some(oldest) = held.pop_front()
@@ -99,6 +99,7 @@ mod tests {
         drop(state(&states, 3, 1));
         let last = state(&states, 4, 1);
         assert!(!held.is_revoked() && !last.is_revoked());
+        assert_eq!(states.held.lock().unwrap().len(), 2, "nor is it remembered");
     }
 
     #[tokio::test]
@@ -110,6 +111,7 @@ mod tests {
             async move { first.revoked().await }
         });
         let _second = state(&states, 2, 1);
+        assert!(first.is_revoked());
         hearing.await.unwrap();
         first.revoked().await;
     }

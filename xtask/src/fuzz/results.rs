@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::session::Stats;
+use super::session::{Stats, goal};
 use crate::noted;
 
 const FILE: &str = "docs/fuzz-results.jsonl";
@@ -96,16 +96,16 @@ pub(super) fn note(root: &Path, run: &Run) -> Result<(), String> {
 /// The runs as a table, and how to repeat what was found.
 pub(super) fn table(runs: &[Run]) -> String {
     let mut table = format!(
-        "\n{:<14} {:>9} {:>12} {:>8} {:>16} {:>18} {:>7} {:>6}\n",
-        "target", "minutes", "executions", "per s", "coverage (new)", "features (new)", "corpus", "found"
+        "\n{:<14} {:>9} {:>6} {:>12} {:>8} {:>16} {:>18} {:>7} {:>6}\n",
+        "target", "minutes", "quiet", "executions", "per s", "coverage (new)", "features (new)", "corpus", "found"
     );
     for run in runs {
-        let Run { target, minutes, executions, corpus, coverage, features, .. } = run;
+        let Run { target, minutes, quiet, executions, corpus, coverage, features, .. } = run;
         let per_second = *executions as f64 / (minutes * 60.0).max(0.01);
         let grown = |(before, after): &(u64, u64)| format!("{after} (+{})", after.saturating_sub(*before));
         let (coverage, features, found) = (grown(coverage), grown(features), run.found.len());
         table += &format!(
-            "{target:<14} {minutes:>9.1} {executions:>12} {per_second:>8.0} {coverage:>16} {features:>18} {corpus:>7} {found:>6}\n"
+            "{target:<14} {minutes:>9.1} {quiet:>6.1} {executions:>12} {per_second:>8.0} {coverage:>16} {features:>18} {corpus:>7} {found:>6}\n"
         );
     }
     for run in runs {
@@ -132,8 +132,9 @@ fn sums(runs: &[Run]) -> Vec<Run> {
             sums.insert(&run.target, run.clone());
             continue;
         };
-        // A run that covers nothing new is quiet from its beginning: then what was quiet before counts as well.
-        sum.quiet = if run.quiet >= run.minutes { sum.quiet + run.quiet } else { run.quiet };
+        // Behind a run that reached nothing new, what was quiet before counts as well.
+        let (before, after) = goal(&run.target, run.coverage, run.features);
+        sum.quiet = if after > before { run.quiet } else { sum.quiet + run.quiet };
         sum.minutes += run.minutes;
         sum.executions += run.executions;
         (sum.coverage.1, sum.features.1, sum.corpus) = (run.coverage.1, run.features.1, run.corpus);
@@ -172,11 +173,16 @@ mod tests {
 
     #[test]
     fn runs_add_up() {
-        let runs = [run(1.0, 0.5, &["a"]), run(2.0, 2.0, &[]), run(3.0, 3.0, &["b"])];
-        let sums = sums(&runs);
-        assert_eq!(sums.len(), 1);
-        assert_eq!((sums[0].minutes, sums[0].quiet, sums[0].executions), (6.0, 5.5, 3000));
-        assert_eq!(sums[0].found, ["a", "b"]);
-        assert!(table(&sums).contains("replay world a"));
+        // What it reaches of its corpus is noted before the first moment counts as quiet.
+        let quiet = |minutes, found| Run { coverage: (20, 20), ..run(minutes, minutes - 0.25, found) };
+        let sums_of_quiet = sums(&[run(1.0, 0.5, &["a"]), quiet(2.0, &[]), quiet(3.0, &["b"])]);
+        assert_eq!(sums_of_quiet.len(), 1);
+        let sum = &sums_of_quiet[0];
+        assert_eq!((sum.minutes, sum.quiet, sum.executions), (6.0, 5.0, 3000));
+        assert_eq!(sum.found, ["a", "b"]);
+        assert!(table(&sums_of_quiet).contains("replay world a"));
+
+        let sum = &sums(&[run(1.0, 0.5, &[]), quiet(2.0, &[]), run(3.0, 1.0, &[])])[0];
+        assert_eq!((sum.minutes, sum.quiet), (6.0, 1.0), "the last one reached something");
     }
 }

@@ -146,13 +146,7 @@ impl<'a> Session<'a> {
     fn hear(&mut self, line: String) {
         let before = self.stats;
         self.stats.hear(&line);
-        // The states of `states` are no edges.
-        let grown = if self.target == "states" {
-            self.stats.features.1 > before.features.1
-        } else {
-            self.stats.coverage.1 > before.coverage.1
-        };
-        if grown {
+        if self.stats.reached(self.target).1 > before.reached(self.target).1 {
             self.covered_at = self.stats.time;
         }
         if !line.starts_with('#') {
@@ -182,7 +176,16 @@ impl Drop for Session<'_> {
     }
 }
 
+/// Of edges and features, before and after, what a target is to reach: the states of `states` are no edges.
+pub(super) fn goal(target: &str, coverage: (u64, u64), features: (u64, u64)) -> (u64, u64) {
+    if target == "states" { features } else { coverage }
+}
+
 impl Stats {
+    fn reached(&self, target: &str) -> (u64, u64) {
+        goal(target, self.coverage, self.features)
+    }
+
     /// Takes note of a line like `#123 NEW cov: 4 ft: 5 corp: 6/7b …`.
     fn hear(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("stat::number_of_executed_units:") {

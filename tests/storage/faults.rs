@@ -84,6 +84,34 @@ fn a_first_start_that_fails_anywhere_is_made_good_by_the_next() {
     }
 }
 
+/// A process that ends in the middle of a cut leaves a file whose name a loss of power may take back, and with it whatever the
+/// next process has added to that file.
+#[test]
+fn what_follows_a_cut_that_a_killed_process_left_is_not_lost_with_it() {
+    let name = doc("a");
+    for (at, seed) in (1..=12).flat_map(|at| (0..16).map(move |seed| (at, seed))) {
+        let files = sim_disk(seed);
+        let store = open_sim(&files).unwrap();
+        put(&store, &name, 0, b"cut");
+        store.sync().unwrap();
+        store.put_snapshot(&name, ServerSeq(1), b"state").unwrap();
+        store.checkpoint().unwrap();
+        files.fail(at, Fault::Io);
+        // Killed wherever it fails: nothing is mended by who is no more.
+        let _ = store.truncate(&name, ServerSeq(1));
+        drop(store);
+        files.heal();
+        let store = open_sim(&files).unwrap();
+        put(&store, &name, 1, b"durable");
+        store.sync().unwrap();
+        store.checkpoint().unwrap();
+        drop(store);
+        files.crash();
+        let head = open_sim(&files).unwrap().load(&name).unwrap().head;
+        assert_eq!(head, ServerSeq(2), "operation {at} failed, seed {seed}");
+    }
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let counts = proptest::collection::vec(0..5u8, 1..4);
     prop_oneof![

@@ -114,7 +114,7 @@ impl Shared {
         } else if anew {
             self.write_anew(doc, &base, cut.unwrap_or_default(), &records)
         } else {
-            doc_file::extend(&self.disk, &self.docs_dir, doc, &base, &records).map_err(Unpublished::Before)
+            self.extend(doc, &base, &records).map_err(Unpublished::Before)
         };
         let mut tail = lock(&self.tail);
         match done {
@@ -143,6 +143,12 @@ impl Shared {
         }
     }
 
+    /// Adds to a document's file.
+    fn extend(&self, doc: &DocId, base: &Base, records: &[Record]) -> Result<Base, StoreError> {
+        self.settle_names(doc)?;
+        doc_file::extend(&self.disk, &self.docs_dir, doc, base, records)
+    }
+
     /// Puts a new file in the place of a document's old one.
     fn write_anew(&self, doc: &DocId, base: &Base, cut: ServerSeq, records: &[Record]) -> Result<Base, Unpublished> {
         if !base.exists() {
@@ -162,9 +168,8 @@ impl Shared {
                 return Err(StoreError::Refused { doc: doc.clone(), why });
             }
             // The snapshot may be one that a process left behind which died before its name was durable, and so may a cut.
-            let directory = names::directory_name(names::directory(doc));
             if !mutated!(CutBeforeSnapshotIsDurable) {
-                self.disk.sync_dir(&self.docs_dir.join(directory))?;
+                self.disk.sync_dir(&self.directory_path(doc))?;
             }
             let base = self.base(doc)?;
             let first = if base.begin != base.end { None } else { self.tail_records(doc).into_iter().next() };

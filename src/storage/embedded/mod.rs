@@ -64,10 +64,7 @@ struct Shared {
     /// Held during a checkpoint.
     maintenance: Mutex<()>,
     wal: Mutex<Wal>,
-    /// One per directory of documents: held to write while a document's files change.
-    directories: Vec<RwLock<()>>,
-    /// Which of them are known to be there, durably.
-    made: Vec<AtomicBool>,
+    directories: Vec<Directory>,
     tail: Mutex<Tail>,
     cursors: Mutex<VecDeque<Cursor>>,
     worker: Mutex<WorkerState>,
@@ -77,6 +74,17 @@ struct Shared {
     docs_dir: PathBuf,
     options: EmbeddedOptions,
     _lock: FileLock,
+}
+
+/// A directory of documents.
+#[derive(Default)]
+struct Directory {
+    /// Held to write while a document's files change.
+    lock: RwLock<()>,
+    /// Whether it is known to be there, durably.
+    is_made: AtomicBool,
+    /// Whether the names that it had at the opening are known to be durable.
+    is_settled: AtomicBool,
 }
 
 /// The writing end of the shared log.
@@ -225,11 +233,11 @@ impl Drop for EmbeddedStore {
 
 impl Shared {
     fn reading(&self, doc: &DocId) -> RwLockReadGuard<'_, ()> {
-        self.directories[names::directory(doc)].read().unwrap_or_else(PoisonError::into_inner)
+        self.directories[names::directory(doc)].lock.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writing(&self, doc: &DocId) -> RwLockWriteGuard<'_, ()> {
-        self.directories[names::directory(doc)].write().unwrap_or_else(PoisonError::into_inner)
+        self.directories[names::directory(doc)].lock.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is in a document's file, reconciled with what the shared log holds. The caller holds the directory's lock.
@@ -413,13 +421,29 @@ impl Shared {
 
     /// Makes sure that the directory of a document's files is there, durably.
     fn make_directory(&self, doc: &DocId) -> Result<(), StoreError> {
-        let directory = names::directory(doc);
-        if !self.made[directory].load(Ordering::Acquire) {
-            self.disk.create_dir(&self.docs_dir.join(names::directory_name(directory)))?;
+        let directory = &self.directories[names::directory(doc)];
+        if !directory.is_made.load(Ordering::Acquire) {
+            self.disk.create_dir(&self.directory_path(doc))?;
             self.disk.sync_dir(&self.docs_dir)?;
-            self.made[directory].store(true, Ordering::Release);
+            directory.is_made.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Sees to it that a document's files bear their names durably. A process that was killed between a renaming and
+    /// the sync behind it leaves a file that looks well, until a loss of power brings the one before it back: what was
+    /// added to it meanwhile would go with it.
+    fn settle_names(&self, doc: &DocId) -> Result<(), StoreError> {
+        let directory = &self.directories[names::directory(doc)];
+        if !directory.is_settled.load(Ordering::Acquire) {
+            self.disk.sync_dir(&self.directory_path(doc))?;
+            directory.is_settled.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn directory_path(&self, doc: &DocId) -> PathBuf {
+        self.docs_dir.join(names::directory_name(names::directory(doc)))
     }
 }
 

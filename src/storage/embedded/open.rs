@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex, RwLock};
+use std::sync::{Condvar, Mutex};
 
 use super::disk::{Disk, Handle, TEMPORARY};
 use super::wal::{self, Replayed, SealedAt, Segment, SegmentHeader};
-use super::{EmbeddedOptions, Shared, Tail, Wal, names};
+use super::{Directory, EmbeddedOptions, Shared, Tail, Wal, names};
 use crate::storage::StoreError;
 use crate::storage::files::{FileLock, Mode};
 
@@ -55,8 +54,7 @@ pub(super) fn open(disk: Disk, dir: &Path, options: EmbeddedOptions) -> Result<(
             heads: std::collections::BTreeMap::new(),
             broken: false,
         }),
-        directories: std::iter::repeat_with(RwLock::default).take(names::DIRECTORIES).collect(),
-        made: std::iter::repeat_with(AtomicBool::default).take(names::DIRECTORIES).collect(),
+        directories: std::iter::repeat_with(Directory::default).take(names::DIRECTORIES).collect(),
         tail: Mutex::new(tail),
         cursors: Mutex::default(),
         worker: Mutex::new(super::WorkerState { wanted: segments.needed.len() > SEGMENTS_MAX, ..Default::default() }),

@@ -176,7 +176,12 @@ impl<'l> OpReader<'l> {
             Version::V2 if count == 0 => return fault("must not be empty"),
             _ => self.take(&id, count)?,
         }
-        Ok(Edit::Insert { parent, id, text: edit_text(value) })
+        let edit = Edit::Insert { parent, id, text: edit_text(value) };
+        // Of a client the server asks it, with a code of its own.
+        if self.limits.is_none() && !edit.is_younger_than_parent() {
+            return Err(Fault::malformed("must be older than id (W-3)").at("parent_id"));
+        }
+        Ok(edit)
     }
 
     fn delete(&mut self, fields: &mut Fields<'_>) -> Result<Edit, Fault> {

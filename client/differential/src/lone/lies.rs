@@ -116,7 +116,7 @@ fn greeting(mut ack: HelloAck, near: Near, rng: &mut Rng) -> ServerMessage {
 }
 
 fn echo(mut echo: Echo, own: &ReplicaId, near: Near, rng: &mut Rng) -> Echo {
-    match rng.below(7) {
+    match rng.below(8) {
         0 => echo.doc = other_doc(),
         1 => echo.server_seq = ServerSeq(near(echo.server_seq.0, rng).max(echo.op.count())),
         2 => echo.origin = own.clone(),
@@ -131,6 +131,10 @@ fn echo(mut echo: Echo, own: &ReplicaId, near: Near, rng: &mut Rng) -> Echo {
             echo.op = Op::Edit(Edit::Insert { parent: ElementId::root(), id, text: "!".into() });
             echo.v2 = Some(EchoV2 { count: 1, term: None });
         }
+        6 => {
+            echo.op = Op::Edit(behind_a_younger_one(rng));
+            echo.v2 = Some(EchoV2 { count: 1, term: None });
+        }
         _ => {
             // No server of version 2 says it, but a message of the protocol it is.
             echo.op = Op::Edit(Edit::Delete { id: ElementId::new(1, own), len: 1 });
@@ -140,9 +144,17 @@ fn echo(mut echo: Echo, own: &ReplicaId, near: Near, rng: &mut Rng) -> Echo {
     echo
 }
 
+/// An insertion against W-3, and now and then one that keeps to it by a hair.
+fn behind_a_younger_one(rng: &mut Rng) -> Edit {
+    let stranger = ReplicaId::new("\u{FF33}tranger");
+    let lamport = 2 + rng.below(50) as u64;
+    let parent = ElementId::new(lamport + rng.below(3) as u64 - 1, &stranger);
+    Edit::Insert { parent, id: ElementId::new(lamport, &ReplicaId::new("😀 stranger")), text: "?".into() }
+}
+
 fn resync(mut resync: Resync, near: Near, rng: &mut Rng) -> Resync {
     let doubled = |state: &mut DocumentState| state.runs.extend(state.runs.clone());
-    match rng.below(8) {
+    match rng.below(9) {
         0 => resync.doc = other_doc(),
         1 => resync.server_seq = ServerSeq(near(resync.server_seq.0, rng)),
         2 => resync.parts += 1,
@@ -156,6 +168,7 @@ fn resync(mut resync: Resync, near: Near, rng: &mut Rng) -> Resync {
             let id = ElementId::new(1 + rng.below(60) as u64, &ReplicaId::new("\u{FF33}tranger"));
             resync.state.waiting.push(Edit::Delete { id, len: 1 + rng.below(3) as u32 });
         }
+        7 => resync.state.waiting.push(behind_a_younger_one(rng)),
         _ => {
             let id = ElementId::new(1 + rng.below(60) as u64, &ReplicaId::new("😀 stranger"));
             resync.state.runs.insert(0, Run { id, content: RunContent::Deleted(1 + rng.below(4) as u32) });

@@ -294,6 +294,8 @@ fn message_cases() -> Vec<Value> {
 
 fn operation_cases() -> Vec<Value> {
     let batch = |ops: &str, count| echo(&format!(r#"{{"type":"batch","ops":{ops}}}"#), count);
+    let child_of = |lamport: u64| format!(r#"{{"type":"ins","parent_id":[{lamport},"A"],"id":[9,"B"],"value":"x"}}"#);
+    let behind = |lamport: u64| echo(&child_of(lamport), 1);
     let run = |lamport: u64, len: u64| {
         echo(&format!(r#"{{"type":"del","id":[{lamport},"B"],"len":{len}}}"#), len)
             .replace(":47,", ":9007199254740991,")
@@ -343,6 +345,16 @@ fn operation_cases() -> Vec<Value> {
                 ins("\"x\"", 1).replace(r#"[0,"root"]"#, r#"[1,"root"]"#),
                 ins("\"x\"", 1).replace(r#""value":"x""#, r#""value":["x"]"#),
             ],
+        ),
+        case(
+            "W-3: a parent is older than its child, in a batch and in what waits too",
+            &[behind(8)],
+            &[
+                vec![behind(9), behind(10), behind(9_007_199_254_740_991)],
+                vec![batch(&format!(r#"[{{"type":"del","id":[7,"B"]}},{}]"#, child_of(9)), 2)],
+                vec![resync(r#""part":1,"parts":2"#, "[]", "[]", &format!("[{}]", child_of(9)))],
+            ]
+            .concat(),
         ),
         case(
             "runs end at the largest lamport, and at the largest len",

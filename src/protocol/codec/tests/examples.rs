@@ -75,6 +75,7 @@ fn an_operation_by_itself() {
         r#"{"type":"del","id":[9007199254740992,"a"]}"#,
         r#"{"type":"del","id":[1,"a"],"len":0}"#,
         "{\"type\":\"ins\",\"parent_id\":[0,\"root\"],\"id\":[1,\"a\"],\"value\":\"\t\"}",
+        r#"{"type":"ins","parent_id":[3,"a"],"id":[3,"b"],"value":"x"}"#,
         r#"[]"#,
         r#"{"type":"del","id":[1,"a"]} 1"#,
     ] {

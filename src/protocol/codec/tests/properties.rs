@@ -55,6 +55,15 @@ fn edits(single: bool) -> BoxedStrategy<Edit> {
     .boxed()
 }
 
+/// Edits that a server may have accepted: the parent is older (W-3).
+fn accepted(single: bool) -> BoxedStrategy<Edit> {
+    let at_root = |edit| match edit {
+        Edit::Insert { id, text, .. } => Edit::Insert { parent: ElementId::root(), id, text },
+        Edit::Delete { .. } => edit,
+    };
+    edits(single).prop_map(move |edit| if edit.is_younger_than_parent() { edit } else { at_root(edit) }).boxed()
+}
+
 fn ops() -> BoxedStrategy<Op> {
     prop_oneof![edits(false).prop_map(Op::Edit), vec(edits(false), 1..6).prop_map(Op::Batch)].boxed()
 }
@@ -127,12 +136,13 @@ fn hello_acks() -> BoxedStrategy<HelloAck> {
 
 fn echoes() -> BoxedStrategy<Echo> {
     let v1 =
-        (docs(), 1..=INTEGER_MAX, names(), texts(0..20), edits(true)).prop_map(|(doc, seq, origin, name, edit)| {
+        (docs(), 1..=INTEGER_MAX, names(), texts(0..20), accepted(true)).prop_map(|(doc, seq, origin, name, edit)| {
             let (message, op) = (MessageId::Text(name), Op::Edit(edit));
             Echo { doc, server_seq: ServerSeq(seq), origin, message, op, v2: None }
         });
     let message = prop_oneof![texts(0..20).prop_map(MessageId::Text), integers().prop_map(MessageId::Number)];
-    let op = prop_oneof![4 => ops(), 1 => names().prop_map(|replica| Op::Retire { replica })];
+    let batches = vec(accepted(false), 1..6).prop_map(Op::Batch);
+    let op = prop_oneof![2 => accepted(false).prop_map(Op::Edit), 2 => batches, 1 => names().prop_map(|replica| Op::Retire { replica })];
     let term = option::of(any::<u128>().prop_map(Term));
     let v2 =
         (docs(), 1000..=INTEGER_MAX, names(), message, op, term).prop_map(|(doc, seq, origin, message, op, term)| {
@@ -147,7 +157,7 @@ fn states() -> BoxedStrategy<DocumentState> {
     // Far apart, so that no two runs are one.
     let id = (1..1000u64, names()).prop_map(|(place, name)| ElementId::new(place << 40, &name));
     let runs = vec((id, content).prop_map(|(id, content)| Run { id, content }), 0..20);
-    (runs, vec(edits(true), 0..10))
+    (runs, vec(accepted(true), 0..10))
         .prop_map(|(mut runs, waiting)| {
             let mut seen = std::collections::BTreeSet::new();
             runs.retain(|run| seen.insert(run.id.clone()));

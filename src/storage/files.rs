@@ -149,7 +149,7 @@ impl Files for RealFiles {
     fn lock(&self, path: &Path) -> io::Result<Option<FileLock>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -158,6 +158,17 @@ impl Files for RealFiles {
     fn salt(&self) -> u64 {
         // The keys of the standard library's hash maps come from the system's random source.
         RandomState::new().hash_one(0)
+    }
+}
+
+/// Ends with its holder, and not only when the last copy of the open file is closed: a process that another thread is just
+/// starting has one until its program begins.
+struct RealLock(File);
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // If it fails, closing the file unlocks it.
+        let _ = self.0.unlock();
     }
 }
 
@@ -193,5 +204,22 @@ impl DataFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_holder_while_a_child_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let lock = || RealFiles.lock(&path).unwrap();
+        let held = lock().unwrap();
+        assert!(lock().is_none(), "it is held");
+        let _of_child = held.downcast_ref::<RealLock>().unwrap().0.try_clone().unwrap();
+        drop(held);
+        assert!(lock().is_some(), "it is free");
     }
 }

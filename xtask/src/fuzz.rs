@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: the fuzz targets, one after the other or several at a time, with what came of it noted down.
 
+mod places;
 mod results;
 mod session;
 
@@ -137,6 +138,7 @@ fn build(root: &Path) -> Result<Programs, String> {
 fn one(root: &Path, programs: &Programs, target: &str, options: &Options) -> Result<Run, String> {
     let fuzz = root.join("fuzz");
     let folders = session::Folders {
+        root: root.to_path_buf(),
         program: programs.folder.join(target),
         dictionary: fuzz.join("json.dict"),
         artifacts: fuzz.join("artifacts").join(target),

@@ -16,9 +16,6 @@ struct Cli {
     command: Command,
 }
 
-/// States that are counted of a world at the most.
-const STATES_MAX: usize = 300_000;
-
 #[derive(Subcommand)]
 enum Command {
     /// Lists the targets, each with its claim.
@@ -76,7 +73,7 @@ fn count_states() -> Result<(), String> {
     let inputs = corpora(&home(), target)?;
     inputs.iter().for_each(|input| states(&input.bytes, &mut |digest| visited.extend([digest])));
     for index in 0..STATES_CONFIGS {
-        let all = all_states(index, STATES_MAX);
+        let all = all_states(index);
         let seen = all.intersection(&visited).count();
         println!("world {index}: {seen} of {} states", all.len());
     }

@@ -8,17 +8,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::places::Places;
+
 /// How often progress is shown.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// An input that takes longer is a finding. By the clock on the wall: a process that gives way to others on a busy machine
 /// may wait for minutes.
 const INPUT_SECONDS_MAX: [&str; 2] = ["-timeout=600", "-report_slow_units=600"];
+/// The target whose goal is states, and not edges.
+const STATES: &str = "states";
 /// A target that takes more memory is a finding.
 const MEMORY_MAX: &str = "-rss_limit_mb=2048";
 
 /// Where a target's things are.
 #[derive(Debug)]
 pub(super) struct Folders {
+    /// The project itself.
+    pub(super) root: PathBuf,
     pub(super) program: PathBuf,
     pub(super) dictionary: PathBuf,
     /// What fails is written here.
@@ -40,6 +46,10 @@ impl Folders {
             command.arg("-max_len=4096");
         } else {
             command.arg("-max_len=700");
+        }
+        if target == STATES {
+            // That a state was visited counts, and not how often a branch was taken on the way.
+            command.arg("-use_counters=0");
         }
         if matches!(target, "decode_client" | "decode_server") {
             command.arg(format!("-dict={}", self.dictionary.display()));
@@ -65,7 +75,9 @@ pub(super) struct Stats {
     pub(super) features: (u64, u64),
     /// Whether the corpus has been read.
     has_begun: bool,
-    /// Processor time, and how much of it passed since anything new was covered.
+    /// Edges of the project's own code that the corpus had not reached.
+    own: u64,
+    /// Processor time, and how much of it passed since anything new was reached.
     pub(super) time: Duration,
     pub(super) quiet: Duration,
 }
@@ -81,22 +93,26 @@ pub(super) struct Found {
 /// A running process.
 pub(super) struct Session<'a> {
     target: &'a str,
+    folders: &'a Folders,
     child: Child,
     lines: Receiver<String>,
     stats: Stats,
     covered_at: Duration,
+    /// Addresses of new edges, not looked at yet.
+    edges: Vec<u64>,
+    places: Option<Places>,
     /// The end of what it said, for when it fails.
     said: Vec<String>,
 }
 
 impl<'a> Session<'a> {
     /// Starts it.
-    pub(super) fn start(target: &'a str, folders: &Folders) -> Result<Self, String> {
+    pub(super) fn start(target: &'a str, folders: &'a Folders) -> Result<Self, String> {
         for folder in [&folders.artifacts, &folders.work] {
             fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let mut command = folders.command(target);
-        command.arg("-print_final_stats=1").args(folders.inputs());
+        command.args(["-print_final_stats=1", "-print_pcs=1"]).args(folders.inputs());
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", folders.program.display()))?;
         let said = child.stderr.take().ok_or("the target has no output")?;
         let (sender, lines) = channel();
@@ -105,7 +121,8 @@ impl<'a> Session<'a> {
             lines.try_for_each(|line| sender.send(String::from_utf8_lossy(&line).into_owned()))
         });
         let stats = Stats::default();
-        Ok(Self { target, child, lines, stats, covered_at: Duration::ZERO, said: Vec::new() })
+        let (edges, places, said) = (Vec::new(), None, Vec::new());
+        Ok(Self { target, folders, child, lines, stats, covered_at: Duration::ZERO, edges, places, said })
     }
 
     /// Watches it until its time is over, or it has found something.
@@ -122,13 +139,18 @@ impl<'a> Session<'a> {
             self.stats.quiet = self.stats.time.saturating_sub(self.covered_at);
             if shown.elapsed() >= PROGRESS_EVERY {
                 shown = Instant::now();
+                self.place();
                 println!("{}", self.progress());
             }
             if !is_stopping && self.stats.time >= time && self.stats.quiet >= until_quiet {
-                is_stopping = true;
-                interrupt(self.child.id())?;
+                self.place();
+                if self.stats.quiet >= until_quiet {
+                    is_stopping = true;
+                    interrupt(self.child.id())?;
+                }
             }
         }
+        self.place();
         let status = self.child.wait().map_err(|error| format!("{}: {error}", self.target))?;
         let inputs: Vec<PathBuf> = self.said.iter().filter_map(|line| artifact(line)).collect();
         // Whoever interrupts the target itself wants its run noted, only shorter.
@@ -146,19 +168,37 @@ impl<'a> Session<'a> {
     fn hear(&mut self, line: String) {
         let before = self.stats;
         self.stats.hear(&line);
-        if self.stats.reached(self.target).1 > before.reached(self.target).1 {
+        // What its corpus reaches is reached before the first moment counts as quiet.
+        if !before.has_begun || self.target == STATES && self.stats.features.1 > before.features.1 {
             self.covered_at = self.stats.time;
+        }
+        if let Some(edge) = new_edge(&line) {
+            self.edges.push(edge);
+            // Now, because a process that has ended does not say where it was.
+            let Folders { program, root, .. } = self.folders;
+            self.places.get_or_insert_with(|| Places::of(program, root, self.child.id()));
+            return;
         }
         if !line.starts_with('#') {
             self.said.push(line);
         }
     }
 
+    /// Looks where the edges are that were new.
+    fn place(&mut self) {
+        let edges = std::mem::take(&mut self.edges);
+        let own = self.places.as_ref().map_or(0, |places| if edges.is_empty() { 0 } else { places.own(&edges) });
+        self.stats.own += own as u64;
+        if own > 0 && self.target != STATES {
+            (self.covered_at, self.stats.quiet) = (self.stats.time, Duration::ZERO);
+        }
+    }
+
     fn progress(&self) -> String {
-        let Stats { executions, coverage, features, time, quiet, .. } = self.stats;
+        let Stats { executions, coverage, features, own, time, quiet, .. } = self.stats;
         let (time, quiet) = (time.as_secs_f64() / 60.0, quiet.as_secs_f64() / 60.0);
         format!(
-            "{:<14} {time:>6.1} min {executions:>11} executions, coverage {} (+{}), features {} (+{}), quiet for {quiet:.1} min",
+            "{:<14} {time:>6.1} min {executions:>11} executions, coverage {} (+{}, {own} own), features {} (+{}), quiet for {quiet:.1} min",
             self.target,
             coverage.1,
             coverage.1 - coverage.0,
@@ -176,14 +216,10 @@ impl Drop for Session<'_> {
     }
 }
 
-/// Of edges and features, before and after, what a target is to reach: the states of `states` are no edges.
-pub(super) fn goal(target: &str, coverage: (u64, u64), features: (u64, u64)) -> (u64, u64) {
-    if target == "states" { features } else { coverage }
-}
-
 impl Stats {
-    fn reached(&self, target: &str) -> (u64, u64) {
-        goal(target, self.coverage, self.features)
+    /// What a target reached that was new: edges of the project's own code, or states.
+    pub(super) fn gain(&self, target: &str) -> u64 {
+        if target == STATES { self.features.1.saturating_sub(self.features.0) } else { self.own }
     }
 
     /// Takes note of a line like `#123 NEW cov: 4 ft: 5 corp: 6/7b …`.
@@ -206,6 +242,12 @@ impl Stats {
         }
         self.has_begun |= *kind == "INITED";
     }
+}
+
+/// The address that a line names as that of an edge which was not covered before.
+fn new_edge(line: &str) -> Option<u64> {
+    let word = line.trim_start().strip_prefix("NEW_PC: 0x")?.split_whitespace().next()?;
+    u64::from_str_radix(word, 16).ok()
 }
 
 /// Whether it ended because it was asked to.
@@ -237,8 +279,10 @@ fn interrupt(id: u32) -> Result<(), String> {
 /// Leaves two small corpora: one to go on from, which takes every branch as often as all inputs together do, and out of that
 /// one to commit, which takes every branch, and visits every state. How many inputs the second has.
 pub(super) fn minimise(target: &str, folders: &Folders) -> Result<usize, String> {
-    merge(target, folders, &[], &folders.inputs(), &folders.work)?;
-    let count = merge(target, folders, &["-use_counters=0"], &[&folders.work], &folders.corpus)?;
+    merge(target, folders, &["-merge=1"], &folders.inputs(), &folders.work)?;
+    // A state is visited by many walks: which are the fewest is worth a minute.
+    let how = if target == STATES { "-set_cover_merge=1" } else { "-merge=1" };
+    let count = merge(target, folders, &[how, "-use_counters=0"], &[&folders.work], &folders.corpus)?;
     println!("{target:<14} {count} inputs in the corpus");
     Ok(count)
 }
@@ -252,7 +296,7 @@ fn merge(target: &str, folders: &Folders, args: &[&str], from: &[&Path], to: &Pa
     }
     fs::create_dir_all(&small).map_err(said)?;
     let mut command = folders.command(target);
-    let output = command.arg("-merge=1").args(args).arg(&small).args(from).output().map_err(said)?;
+    let output = command.args(args).arg(&small).args(from).output().map_err(said)?;
     let count = fs::read_dir(&small).map_err(said)?.count();
     if !output.status.success() || count == 0 {
         return Err(format!("the corpus of {target} was not minimised:\n{}", String::from_utf8_lossy(&output.stderr)));
@@ -281,6 +325,13 @@ mod tests {
             stats.hear(line);
         }
         assert_eq!((stats.executions, stats.coverage, stats.features), (3000, (4813, 6145), (12087, 24050)));
+    }
+
+    #[test]
+    fn new_edges_are_understood() {
+        assert_eq!(new_edge("\tNEW_PC: 0x5562ee7d3373"), Some(0x5562_ee7d_3373));
+        assert_eq!(new_edge("\tNEW_PC: 0x10 in main src/main.rs:1"), Some(16));
+        assert_eq!(new_edge("#5829\tNEW    cov: 10196 ft: 65942 corp: 4389/886Kb"), None);
     }
 
     #[test]

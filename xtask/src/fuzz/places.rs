@@ -60,32 +60,32 @@ mod tests {
     use super::*;
 
     const MAPS: &str = "\
-        55d5c0000000-55d5c0100000 r--p 00000000 fe:00 77 /work/fuzz/target/release/world\n\
-        55d5c0100000-55d5c0500000 r-xp 00100000 fe:00 77 /work/fuzz/target/release/world\n\
+        55d5c0000000-55d5c0100000 r--p 00000000 fe:00 77 /src/fuzz/target/release/world\n\
+        55d5c0100000-55d5c0500000 r-xp 00100000 fe:00 77 /src/fuzz/target/release/world\n\
         7f0000000000-7f0000100000 r--p 00000000 fe:00 78 /usr/lib/libc.so.6\n";
     const FRAMES: &str = "\
-        0x0000000000100010\n/work/src/rga/edit.rs:12\n\
-        0x0000000000100020\n/rustc/59/library/core/src/option.rs:742\n/work/src/document.rs:71 (discriminator 2)\n\
-        0x0000000000100030\n/rustc/59/library/core/src/option.rs:742\n/rustc/59/library/alloc/src/collections/btree/node.rs:339\n/work/src/document.rs:71\n\
+        0x0000000000100010\n/src/src/rga/edit.rs:12\n\
+        0x0000000000100020\n/rustc/59/library/core/src/option.rs:742\n/src/src/document.rs:71 (discriminator 2)\n\
+        0x0000000000100030\n/rustc/59/library/core/src/option.rs:742\n/rustc/59/library/alloc/src/collections/btree/node.rs:339\n/src/src/document.rs:71\n\
         0x0000000000100040\n/rustc/59/library/core/src/slice/sort/stable/mod.rs:136\n\
         0x0000000000100050\n/elsewhere/.cargo/registry/src/index/serde-1.0.0/src/lib.rs:1\n\
         0x0000000000100060\n??:0\n";
 
     #[test]
     fn a_process_says_where_its_program_is() {
-        assert_eq!(base(MAPS, Path::new("/work/fuzz/target/release/world")), Some(0x55d5_c000_0000));
-        assert_eq!(base(MAPS, Path::new("/work/fuzz/target/release/states")), None);
+        assert_eq!(base(MAPS, Path::new("/src/fuzz/target/release/world")), Some(0x55d5_c000_0000));
+        assert_eq!(base(MAPS, Path::new("/src/fuzz/target/release/states")), None);
     }
 
     #[test]
     fn an_edge_is_where_it_was_written_or_what_that_is_inlined_in() {
-        assert_eq!(count(FRAMES, "/work/"), 2);
-        assert_eq!(count("", "/work/"), 0);
+        assert_eq!(count(FRAMES, "/src/"), 2);
+        assert_eq!(count("", "/src/"), 0);
     }
 
     #[test]
     fn without_an_answer_all_edges_count() {
-        let places = Places::of(Path::new("no such program"), Path::new("/work"), std::process::id());
+        let places = Places::of(Path::new("no such program"), Path::new("/src"), std::process::id());
         assert_eq!(places.own(&[1, 2]), 2);
     }
 }

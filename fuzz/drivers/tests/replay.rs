@@ -1,10 +1,11 @@
 //! Everything that was kept, once more, on stable Rust: what a corpus reaches still holds, and what once failed does not
 //! fail again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use collab_fuzz::{TARGETS, corpora, home, seeds, target};
+use collab_fuzz::{STATES_CONFIGS, TARGETS, all_states, corpora, home, seeds, target};
 
 fn replay(name: &str) {
     let target = target(name).expect("a target");
@@ -24,6 +25,21 @@ macro_rules! replay_each {
 }
 
 replay_each! { decode_client decode_server decode_stored sequence document replica world states recovery }
+
+/// Without its table of counters, which nothing in its program reads, the target would keep what takes new branches alone: that
+/// visits one state in twenty.
+#[test]
+fn the_corpus_of_states_visits_nearly_all_of_them() {
+    let mut visited = BTreeSet::new();
+    for input in corpora(&home(), target("states").expect("a target")).expect("a corpus") {
+        collab_fuzz::states(&input.bytes, &mut |digest| visited.extend([digest]));
+    }
+    for index in 0..STATES_CONFIGS {
+        let all = all_states(index);
+        let share = all.intersection(&visited).count() as f64 / all.len() as f64;
+        assert!(share > 0.95, "world {index}: {share:.3} of {} states", all.len());
+    }
+}
 
 #[test]
 fn every_target_has_a_program_and_is_replayed() {

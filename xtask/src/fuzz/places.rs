@@ -51,8 +51,10 @@ fn base(maps: &str, program: &Path) -> Option<u64> {
 }
 
 fn count(frames: &str, root: &str) -> usize {
-    let place = |frames: &str| frames.lines().skip(1).find(|file| !file.contains(INLINED)).map(str::to_owned);
-    frames.split("0x").skip(1).filter_map(place).filter(|file| file.starts_with(root)).count()
+    let is_own = |place: &&str| {
+        place.lines().skip(1).find(|file| !file.contains(INLINED)).is_some_and(|file| file.starts_with(root))
+    };
+    frames.split("0x").skip(1).filter(is_own).count()
 }
 
 #[cfg(test)]

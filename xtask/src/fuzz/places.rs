@@ -28,11 +28,14 @@ impl Places {
         Self { program: program.to_path_buf(), root: root.to_path_buf(), base }
     }
 
-    /// How many of `edges`, addresses in the process, are in the project's own code. All of them where the system has no
-    /// `/proc`, or no `addr2line`, which comes with the linker.
-    pub(super) fn own(&self, edges: &[u64]) -> usize {
+    /// Where those of `edges`, addresses in the process, are that are in the project's own code: file and line. All of them, as
+    /// addresses, where the system has no `/proc`, or no `addr2line`, which comes with the linker.
+    pub(super) fn own(&self, edges: &[u64]) -> Vec<String> {
         let frames = self.base.and_then(|base| self.frames(edges, base));
-        frames.map_or(edges.len(), |frames| count(&frames, &format!("{}/", self.root.display())))
+        match frames {
+            Some(frames) => places(&frames, &format!("{}/", self.root.display())),
+            None => edges.iter().map(|edge| format!("{edge:#x}")).collect(),
+        }
     }
 
     /// The frames of each address: a line with the address, then a line for each, from the inside out.
@@ -50,11 +53,11 @@ fn base(maps: &str, program: &Path) -> Option<u64> {
     u64::from_str_radix(line.split('-').next()?, 16).ok()
 }
 
-fn count(frames: &str, root: &str) -> usize {
-    let is_own = |place: &&str| {
-        place.lines().skip(1).find(|file| !file.contains(INLINED)).is_some_and(|file| file.starts_with(root))
-    };
-    frames.split("0x").skip(1).filter(is_own).count()
+/// The places below `root` among what `addr2line` answers: of each edge the frame that it stands for.
+fn places(frames: &str, root: &str) -> Vec<String> {
+    let own =
+        |edge: &str| edge.lines().skip(1).find(|file| !file.contains(INLINED))?.strip_prefix(root).map(str::to_owned);
+    frames.split("0x").skip(1).filter_map(own).collect()
 }
 
 #[cfg(test)]
@@ -62,32 +65,32 @@ mod tests {
     use super::*;
 
     const MAPS: &str = "\
-        55d5c0000000-55d5c0100000 r--p 00000000 fe:00 77 /src/fuzz/target/release/world\n\
-        55d5c0100000-55d5c0500000 r-xp 00100000 fe:00 77 /src/fuzz/target/release/world\n\
+        55d5c0000000-55d5c0100000 r--p 00000000 fe:00 77 /us/fuzz/target/release/world\n\
+        55d5c0100000-55d5c0500000 r-xp 00100000 fe:00 77 /us/fuzz/target/release/world\n\
         7f0000000000-7f0000100000 r--p 00000000 fe:00 78 /usr/lib/libc.so.6\n";
     const FRAMES: &str = "\
-        0x0000000000100010\n/src/src/rga/edit.rs:12\n\
-        0x0000000000100020\n/rustc/59/library/core/src/option.rs:742\n/src/src/document.rs:71 (discriminator 2)\n\
-        0x0000000000100030\n/rustc/59/library/core/src/option.rs:742\n/rustc/59/library/alloc/src/collections/btree/node.rs:339\n/src/src/document.rs:71\n\
+        0x0000000000100010\n/us/src/rga/edit.rs:12\n\
+        0x0000000000100020\n/rustc/59/library/core/src/option.rs:742\n/us/src/document.rs:71 (discriminator 2)\n\
+        0x0000000000100030\n/rustc/59/library/core/src/option.rs:742\n/rustc/59/library/alloc/src/collections/btree/node.rs:339\n/us/src/document.rs:71\n\
         0x0000000000100040\n/rustc/59/library/core/src/slice/sort/stable/mod.rs:136\n\
         0x0000000000100050\n/elsewhere/.cargo/registry/src/index/serde-1.0.0/src/lib.rs:1\n\
         0x0000000000100060\n??:0\n";
 
     #[test]
     fn a_process_says_where_its_program_is() {
-        assert_eq!(base(MAPS, Path::new("/src/fuzz/target/release/world")), Some(0x55d5_c000_0000));
-        assert_eq!(base(MAPS, Path::new("/src/fuzz/target/release/states")), None);
+        assert_eq!(base(MAPS, Path::new("/us/fuzz/target/release/world")), Some(0x55d5_c000_0000));
+        assert_eq!(base(MAPS, Path::new("/us/fuzz/target/release/states")), None);
     }
 
     #[test]
     fn an_edge_is_where_it_was_written_or_what_that_is_inlined_in() {
-        assert_eq!(count(FRAMES, "/src/"), 2);
-        assert_eq!(count("", "/src/"), 0);
+        assert_eq!(places(FRAMES, "/us/"), ["src/rga/edit.rs:12", "src/document.rs:71 (discriminator 2)"]);
+        assert!(places("", "/us/").is_empty());
     }
 
     #[test]
     fn without_an_answer_all_edges_count() {
-        let places = Places::of(Path::new("no such program"), Path::new("/src"), std::process::id());
-        assert_eq!(places.own(&[1, 2]), 2);
+        let places = Places::of(Path::new("no such program"), Path::new("/us"), std::process::id());
+        assert_eq!(places.own(&[1, 16]), ["0x1", "0x10"]);
     }
 }

@@ -15,6 +15,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// An input that takes longer is a finding. By the clock on the wall: a process that gives way to others on a busy machine
 /// may wait for minutes.
 const INPUT_SECONDS_MAX: [&str; 2] = ["-timeout=600", "-report_slow_units=600"];
+/// How many new edges are named at a time.
+const PLACES_SHOWN: usize = 5;
 /// The target whose goal is states, and not edges.
 const STATES: &str = "states";
 /// A target that takes more memory is a finding.
@@ -187,9 +189,16 @@ impl<'a> Session<'a> {
     /// Looks where the edges are that were new.
     fn place(&mut self) {
         let edges = std::mem::take(&mut self.edges);
-        let own = self.places.as_ref().map_or(0, |places| if edges.is_empty() { 0 } else { places.own(&edges) });
-        self.stats.own += own as u64;
-        if own > 0 && self.target != STATES {
+        let Some(places) = self.places.as_ref().filter(|_| !edges.is_empty()) else { return };
+        let new = places.own(&edges);
+        self.stats.own += new.len() as u64;
+        if new.is_empty() {
+            return;
+        }
+        let (shown, more) = new.split_at(new.len().min(PLACES_SHOWN));
+        let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+        println!("{:<14} new: {}{more}", self.target, shown.join(", "));
+        if self.target != STATES {
             (self.covered_at, self.stats.quiet) = (self.stats.time, Duration::ZERO);
         }
     }
